@@ -1,0 +1,58 @@
+// How a shim reads its arguments: handles are pointers to heap-allocated Tensors.
+//
+// A shim is one `guarded` body that validates everything first and then works:
+//
+//   AOTITorchError aoti_torch_get_dim(AtenTensorHandle tensor, int64_t* ret_dim) {
+//     return guarded([&] { out(ret_dim, "ret_dim") = in(tensor, "tensor").ndim(); });
+//   }
+#pragma once
+
+#include "aotiny/abi/aoti_torch.h"
+#include "aotiny/core/tensor.h"
+
+namespace aotiny {
+
+// The tensor of a handle; fails with InvalidArgument if it is null, naming the argument.
+inline Tensor& in(AtenTensorHandle handle, const char* name) {
+  require(handle != nullptr, Status::InvalidArgument, name, " is null");
+  return *reinterpret_cast<Tensor*>(handle);
+}
+
+// An optional tensor argument: null for none, otherwise a pointer to a handle.
+inline Tensor* optional_in(AtenTensorHandle* handle, const char* name) {
+  return handle == nullptr ? nullptr : &in(*handle, name);
+}
+
+// The target of an out-pointer; fails with InvalidArgument if it is null, naming the argument.
+template <class T>
+inline T& out(T* pointer, const char* name) {
+  require(pointer != nullptr, Status::InvalidArgument, name, " is null");
+  return *pointer;
+}
+
+// A new handle that owns the tensor.
+inline AtenTensorHandle new_handle(Tensor tensor) {
+  return reinterpret_cast<AtenTensorHandle>(new Tensor(std::move(tensor)));
+}
+
+// An output handle: null from the beginning of the call, so that it is null if the call fails.
+class NewHandle {
+ public:
+  NewHandle(AtenTensorHandle* pointer, const char* name) : handle_(out(pointer, name)) {
+    handle_ = nullptr;
+  }
+  void operator=(Tensor tensor) { handle_ = new_handle(std::move(tensor)); }
+
+ private:
+  AtenTensorHandle& handle_;
+};
+
+// Sizes or strides given as pointer and count; a null pointer is fine where the count is 0.
+inline IntSpan int_span(const int64_t* values, int64_t count, const char* name) {
+  require(count >= 0 && count <= kMaxDims, Status::InvalidArgument, name, " has ", count,
+          " values, outside 0..", kMaxDims);
+  require(values != nullptr || count == 0, Status::InvalidArgument, name, " is null");
+  return {values, static_cast<size_t>(count)};
+}
+
+}  // namespace aotiny
