@@ -9,9 +9,10 @@
 
 namespace aotiny {
 
-// Class 4·p + q holds (4 + q)·2^p·16 bytes: 64, 80, 96, 112, 128, 160, ... rounded up to 64.
+// Requests are multiples of 64 bytes; class 4·p + q then holds (4 + q)·2^p·16 bytes.
 size_t CpuAllocator::size_class(size_t nbytes) noexcept {
-  const size_t units = (std::max(nbytes, kAlignment) + 15) / 16;  // >= 4
+  const size_t aligned = (std::max<size_t>(nbytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t units = aligned / 16;
   const auto power = static_cast<size_t>(std::bit_width(units) - 3);  // units in [4, 8)·2^power
   const size_t quarters = ((units - 1) >> power) + 1;                 // units / 2^power, rounded up
   return 4 * power + (quarters - 4);
