@@ -34,6 +34,15 @@ const StatusText* find_text(Status status) noexcept {
 }
 
 thread_local std::string t_last_error;
+thread_local std::string t_last_warning;
+
+void keep(std::string& kept, const char* text) noexcept {
+  try {
+    kept = text;
+  } catch (...) {
+    kept.clear();  // no memory even for the message: better none than a stale one
+  }
+}
 
 }  // namespace
 
@@ -49,13 +58,11 @@ const char* status_message(Status status) noexcept {
 
 const char* last_error() noexcept { return t_last_error.c_str(); }
 
-void set_last_error(const char* text) noexcept {
-  try {
-    t_last_error = text;
-  } catch (...) {
-    t_last_error.clear();  // no memory even for the message: better none than a stale one
-  }
-}
+void set_last_error(const char* text) noexcept { keep(t_last_error, text); }
+
+const char* last_warning() noexcept { return t_last_warning.c_str(); }
+
+void set_last_warning(const char* text) noexcept { keep(t_last_warning, text); }
 
 Status record_current_exception() noexcept {
   try {

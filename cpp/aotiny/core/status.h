@@ -68,6 +68,11 @@ inline void require(bool condition, Status status, const Parts&... parts) {
 const char* last_error() noexcept;
 void set_last_error(const char* text) noexcept;
 
+// The sentence of this thread's most recent warning, "" if there was none. Valid until the next
+// warning on this thread.
+const char* last_warning() noexcept;
+void set_last_warning(const char* text) noexcept;
+
 // For a catch block: stores the current exception's sentence as the last error, returns its code.
 Status record_current_exception() noexcept;
 

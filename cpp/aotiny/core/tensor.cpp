@@ -197,9 +197,7 @@ Tensor Tensor::expand(IntSpan new_sizes) const {
 }
 
 Tensor Tensor::clone() const {
-  const bool dense = is_non_overlapping_and_dense(sizes(), strides());
-  Tensor copy = dense ? empty_strided(sizes(), strides(), dtype_, device())
-                      : empty(sizes(), dtype_, device());
+  Tensor copy = empty_strided(sizes(), preserved_strides(sizes(), strides()), dtype_, device());
   copy.copy_(*this);
   return copy;
 }

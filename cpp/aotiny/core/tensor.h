@@ -74,7 +74,7 @@ class Tensor {
   Tensor expand(IntSpan sizes) const;   // broadcast, with stride 0
 
   // Copies.
-  Tensor clone() const;  // strides of a dense tensor kept, otherwise contiguous
+  Tensor clone() const;  // a dense tensor keeps its strides, any other its order of dimensions
   Tensor contiguous() const;  // itself if it is
   Tensor to(DType dtype) const;  // itself if it has it; strides as clone
   // Elementwise from a tensor of the same device whose shape broadcasts to this one's, converting

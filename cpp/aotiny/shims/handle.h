@@ -18,6 +18,21 @@ inline Tensor& in(AtenTensorHandle handle, const char* name) {
   return *reinterpret_cast<Tensor*>(handle);
 }
 
+// The same, for an argument that must have a value: fails on an undefined tensor.
+inline Tensor& defined_in(AtenTensorHandle handle, const char* name) {
+  Tensor& tensor = in(handle, name);
+  require(tensor.defined(), Status::InvalidArgument, name, " is undefined");
+  return tensor;
+}
+
+// The same, for an argument whose memory is read or written here: it must be the CPU's.
+inline Tensor& cpu_in(AtenTensorHandle handle, const char* name) {
+  Tensor& tensor = defined_in(handle, name);
+  require(tensor.device() == kCPU, Status::InvalidArgument, name, " is on ", tensor.device(),
+          ", not on the CPU");
+  return tensor;
+}
+
 // An optional tensor argument: null for none, otherwise a pointer to a handle.
 inline Tensor* optional_in(AtenTensorHandle* handle, const char* name) {
   return handle == nullptr ? nullptr : &in(*handle, name);
