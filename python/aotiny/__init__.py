@@ -1,0 +1,65 @@
+"""aotiny: AOTInductor models without libtorch, with weights at 4, 6 and 8 bits.
+
+    >>> model = aotiny.Model("model.pt2")
+    >>> (y,) = model(x)                      # numpy, torch, jax ... in; aotiny.Tensor out
+    >>> w = aotiny.quantize(weight, "int4")  # [N, K] floats to packed codes
+    >>> y = aotiny.matmul(x, w)              # x @ W.T
+
+Importing aotiny imports neither torch nor numpy; `aotiny.export` needs torch when it is called.
+"""
+
+from typing import TYPE_CHECKING
+
+from ._core import (
+    CoalescedInt4,
+    Error,
+    Int8,
+    Model,
+    Tensor,
+    allocator_stats,
+    empty,
+    empty_cache,
+    from_dlpack,
+    inspect,
+    load_library,
+    matmul,
+    quantize,
+)
+
+if TYPE_CHECKING:
+    from .exporter import export
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CoalescedInt4",
+    "Error",
+    "Int8",
+    "Model",
+    "Tensor",
+    "allocator_stats",
+    "cmake_prefix",
+    "empty",
+    "empty_cache",
+    "export",
+    "from_dlpack",
+    "inspect",
+    "load_library",
+    "matmul",
+    "quantize",
+]
+
+
+def cmake_prefix() -> str:
+    """The folder to put on CMAKE_PREFIX_PATH so that find_package(aotiny) finds this install."""
+    import os
+
+    return os.path.dirname(os.path.abspath(__file__))
+
+
+def __getattr__(name: str) -> object:
+    if name == "export":
+        from .exporter import export
+
+        return export
+    raise AttributeError(f"module 'aotiny' has no attribute {name!r}")
