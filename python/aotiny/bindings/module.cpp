@@ -1,0 +1,9 @@
+#include "bindings.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The native part of aotiny";
+  aotiny::bindings::register_error(module);
+  aotiny::bindings::register_tensor(module);
+  aotiny::bindings::register_model(module);
+  aotiny::bindings::register_quant(module);
+}
