@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt

@@ -32,8 +32,8 @@ TEST(Tensor, EmptyIsContiguousAndAligned) {
 
 TEST(Tensor, ViewsShareStorage) {
   const Tensor base = arange({4, 6});
-  EXPECT_EQ(values(base.slice(0, 1, 4, 2)), (std::vector<int32_t>{6, 7, 8, 9, 10, 11, 18, 19, 20,
-                                                                  21, 22, 23}));
+  EXPECT_EQ(values(base.slice(0, 1, 4, 2)),
+            (std::vector<int32_t>{6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23}));
   EXPECT_EQ(values(base.slice(1, -2, std::nullopt)),
             (std::vector<int32_t>{4, 5, 10, 11, 16, 17, 22, 23}));
   EXPECT_EQ(base.slice(0, 9, 12).numel(), 0);
@@ -47,8 +47,8 @@ TEST(Tensor, ViewsShareStorage) {
 
 TEST(Tensor, ViewOfUnitAndSplitDimensions) {
   const Tensor base = arange({4, 1, 6}).slice(2, 0, 6, 2);  // sizes 4,1,3 strides 6,6,2
-  EXPECT_EQ(values(base.view(Ints{1, 12, 1})), (std::vector<int32_t>{0, 2, 4, 6, 8, 10, 12, 14, 16,
-                                                                     18, 20, 22}));
+  EXPECT_EQ(values(base.view(Ints{1, 12, 1})),
+            (std::vector<int32_t>{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22}));
   EXPECT_EQ(ints(arange({2, 3}).view(Ints{1, 1, 6, 1}).sizes()), (Ints{1, 1, 6, 1}));
   EXPECT_EQ(ints(Tensor::scalar(int32_t{5}).view(Ints{1, 1}).sizes()), (Ints{1, 1}));
   EXPECT_EQ(ints(arange({0, 3}).view(Ints{3, 0}).sizes()), (Ints{3, 0}));
@@ -106,8 +106,9 @@ TEST(Tensor, FromBlobCallsItsDeleterOnce) {
   {
     const Tensor tensor = Tensor::from_blob(
         data, Ints{2}, Ints{1}, 2, DType::Int32, kCPU,
-        Deleter{[](void* context, void*, size_t, Device) noexcept { ++*static_cast<int*>(context); },
-                &calls});
+        Deleter{
+            [](void* context, void*, size_t, Device) noexcept { ++*static_cast<int*>(context); },
+            &calls});
     EXPECT_EQ(values(tensor), (std::vector<int32_t>{3, 4}));
     const Tensor view = tensor.slice(0, 1, 2);
     EXPECT_EQ(calls, 0);

@@ -19,7 +19,8 @@ std::atomic<Allocator*> g_cuda_allocator{nullptr};
 }  // namespace
 
 Allocator& allocator(DeviceType type) {
-  if (type == DeviceType::CPU) [[likely]] return cpu_allocator();
+  if (type == DeviceType::CPU) [[likely]]
+    return cpu_allocator();
   Allocator* found = g_cuda_allocator.load(std::memory_order_acquire);
   require(found != nullptr, Status::NotFound,
           "no CUDA allocator is registered: the CUDA library of aotiny is not loaded");

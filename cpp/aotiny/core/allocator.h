@@ -9,10 +9,10 @@
 namespace aotiny {
 
 struct AllocatorStats {
-  uint64_t allocated_bytes = 0;       // handed out and not yet returned
-  uint64_t peak_allocated_bytes = 0;  // the largest allocated_bytes so far
-  uint64_t reserved_bytes = 0;        // taken from the system, cached blocks included
-  uint64_t num_allocations = 0;       // calls of allocate so far
+  uint64_t allocated_bytes = 0;         // handed out and not yet returned
+  uint64_t peak_allocated_bytes = 0;    // the largest allocated_bytes so far
+  uint64_t reserved_bytes = 0;          // taken from the system, cached blocks included
+  uint64_t num_allocations = 0;         // calls of allocate so far
   uint64_t num_system_allocations = 0;  // calls that a cached block could not serve
 };
 

@@ -90,8 +90,8 @@ void copy_strided(To* to, const From* from, const std::vector<LoopDim>& dims) {
 bool may_overlap(const Tensor& a, const Tensor& b) {
   const auto bytes = [](const Tensor& t) {
     const char* begin = static_cast<const char*>(t.raw_data());
-    return std::pair(begin, begin + checked_span(t.sizes(), t.strides()) *
-                                        static_cast<int64_t>(t.itemsize()));
+    return std::pair(
+        begin, begin + checked_span(t.sizes(), t.strides()) * static_cast<int64_t>(t.itemsize()));
   };
   const auto [a_begin, a_end] = bytes(a);
   const auto [b_begin, b_end] = bytes(b);
@@ -124,8 +124,8 @@ void copy_same_dtype(void* to, const void* from, size_t itemsize,
 
 void Tensor::copy_(const Tensor& source) const {
   require(defined() && source.defined(), Status::InvalidArgument, "copy: a tensor is undefined");
-  require(device() == source.device() && device() == kCPU, Status::NotSupported,
-          "copy: from ", source.device(), " to ", device(), " is not supported by this build");
+  require(device() == source.device() && device() == kCPU, Status::NotSupported, "copy: from ",
+          source.device(), " to ", device(), " is not supported by this build");
   const Tensor expanded = source.expand(sizes());
   if (numel() == 0) return;
   if (raw_data() == expanded.raw_data() && dtype() == expanded.dtype() &&

@@ -1,7 +1,6 @@
 // What the processor can do, and the capability that kernels are chosen by.
 #pragma once
 
-
 namespace aotiny {
 
 struct CpuFeatures {

@@ -25,7 +25,7 @@ void parallel_for(int64_t count, int64_t grain, Body&& body) {
   }
   const int64_t length = (count + pieces - 1) / pieces;
   std::exception_ptr failure;
-#pragma omp parallel num_threads(static_cast<int>(pieces))
+#pragma omp parallel num_threads(static_cast <int>(pieces))
   {
     // OpenMP may give fewer threads than asked for, so each takes every num_threads-th piece.
     for (int64_t piece = omp_get_thread_num(); piece < pieces; piece += omp_get_num_threads()) {

@@ -39,8 +39,7 @@ int64_t checked_span(IntSpan sizes, IntSpan strides) {
   int64_t last = 0;
   bool empty = false;
   for (size_t d = 0; d < sizes.size(); ++d) {
-    require(sizes[d] >= 0, Status::InvalidArgument, "shape ", Shape{sizes},
-            " has a negative size");
+    require(sizes[d] >= 0, Status::InvalidArgument, "shape ", Shape{sizes}, " has a negative size");
     require(strides[d] >= 0, Status::InvalidArgument, "strides ", Shape{strides},
             " have a negative value");
     if (sizes[d] == 0) {

@@ -41,8 +41,8 @@ class SizesAndStrides {
   const int64_t* data() const noexcept { return heap_ ? heap_.get() : inline_; }
 
   void assign(IntSpan sizes, IntSpan strides) {
-    require(sizes.size() == strides.size(), Status::InvalidArgument, sizes.size(),
-            " sizes but ", strides.size(), " strides");
+    require(sizes.size() == strides.size(), Status::InvalidArgument, sizes.size(), " sizes but ",
+            strides.size(), " strides");
     require(sizes.size() <= kMaxDims, Status::InvalidArgument, sizes.size(),
             " dimensions, at most ", kMaxDims, " are supported");
     ndim_ = static_cast<int64_t>(sizes.size());

@@ -15,19 +15,19 @@ namespace aotiny {
 
 // Success, or the numeric values of ExecuTorch's Error, so that a caller of either can tell the
 // failures apart.
-enum class [[nodiscard]] Status : int32_t {
-  Ok = 0x00,
-  Internal = 0x01,
-  InvalidState = 0x02,
-  NotSupported = 0x10,
-  NotImplemented = 0x11,
-  InvalidArgument = 0x12,
-  InvalidType = 0x13,
-  OperatorMissing = 0x14,
-  NotFound = 0x20,
-  MemoryAllocationFailed = 0x21,
-  AccessFailed = 0x22,
-  InvalidProgram = 0x23,
+enum class [[nodiscard]] Status : int32_t{
+    Ok = 0x00,
+    Internal = 0x01,
+    InvalidState = 0x02,
+    NotSupported = 0x10,
+    NotImplemented = 0x11,
+    InvalidArgument = 0x12,
+    InvalidType = 0x13,
+    OperatorMissing = 0x14,
+    NotFound = 0x20,
+    MemoryAllocationFailed = 0x21,
+    AccessFailed = 0x22,
+    InvalidProgram = 0x23,
 };
 
 // "InvalidArgument"; "unknown status" for a value outside the enum.

@@ -8,8 +8,7 @@ namespace aotiny {
 
 Tensor Tensor::empty(IntSpan sizes, DType dtype, Device device) {
   const int64_t numel = checked_numel(sizes);
-  StorageRef storage =
-      StorageRef::allocate(checked_nbytes(numel, aotiny::itemsize(dtype)), device);
+  StorageRef storage = StorageRef::allocate(checked_nbytes(numel, aotiny::itemsize(dtype)), device);
   return Tensor(std::move(storage), SizesAndStrides(sizes, contiguous_strides(sizes)), 0, numel,
                 dtype);
 }
@@ -48,8 +47,8 @@ Tensor Tensor::as_strided(IntSpan sizes, IntSpan strides, int64_t storage_offset
   if (span > 0) {
     const int64_t capacity = static_cast<int64_t>(storage_->nbytes() / itemsize());
     require(storage_offset <= capacity && span <= capacity - storage_offset,
-            Status::InvalidArgument, "a view of shape ", Shape{sizes}, ", strides ",
-            Shape{strides}, " and offset ", storage_offset, " needs ", span,
+            Status::InvalidArgument, "a view of shape ", Shape{sizes}, ", strides ", Shape{strides},
+            " and offset ", storage_offset, " needs ", span,
             " elements from there, but the storage holds ", capacity);
   }
   return Tensor(storage_, SizesAndStrides(sizes, strides), storage_offset, numel, dtype_);
@@ -90,8 +89,8 @@ Tensor Tensor::select(int64_t dim, int64_t index) const {
 }
 
 Tensor Tensor::permute(IntSpan dims) const {
-  require(static_cast<int64_t>(dims.size()) == ndim(), Status::InvalidArgument, "permute: ",
-          dims.size(), " dimensions given for a tensor of ", ndim());
+  require(static_cast<int64_t>(dims.size()) == ndim(), Status::InvalidArgument,
+          "permute: ", dims.size(), " dimensions given for a tensor of ", ndim());
   std::vector<int64_t> new_sizes, new_strides;
   std::vector<bool> seen(dims.size(), false);
   for (int64_t dim : dims) {
@@ -144,8 +143,8 @@ std::optional<std::vector<int64_t>> view_strides(const Tensor& tensor, IntSpan n
   int64_t new_numel = 1;
   for (int64_t d = tensor.ndim() - 1; d >= 0; --d) {
     run_numel *= tensor.sizes()[d];
-    const bool run_ends = d == 0 || (tensor.sizes()[d - 1] != 1 &&
-                                     tensor.strides()[d - 1] != run_numel * run_stride);
+    const bool run_ends =
+        d == 0 || (tensor.sizes()[d - 1] != 1 && tensor.strides()[d - 1] != run_numel * run_stride);
     if (!run_ends) continue;
     while (d_new >= 0 && (new_numel < run_numel || new_sizes[d_new] == 1)) {
       new_strides[d_new] = new_numel * run_stride;
@@ -182,8 +181,8 @@ Tensor Tensor::reshape(IntSpan sizes) const {
 
 Tensor Tensor::expand(IntSpan new_sizes) const {
   const int64_t added = static_cast<int64_t>(new_sizes.size()) - ndim();
-  require(added >= 0, Status::InvalidArgument, "shape ", Shape{sizes()},
-          " does not broadcast to ", Shape{new_sizes});
+  require(added >= 0, Status::InvalidArgument, "shape ", Shape{sizes()}, " does not broadcast to ",
+          Shape{new_sizes});
   std::vector<int64_t> new_strides(new_sizes.size(), 0);
   for (int64_t d = 0; d < ndim(); ++d) {
     if (sizes()[d] == new_sizes[d + added]) {

@@ -49,7 +49,8 @@ class Tensor {
   // Address of the first element, the offset included; nullptr where there is no memory.
   void* raw_data() const noexcept {
     if (!defined() || storage_->data() == nullptr) return nullptr;
-    return static_cast<char*>(storage_->data()) + storage_offset_ * static_cast<int64_t>(itemsize());
+    return static_cast<char*>(storage_->data()) +
+           storage_offset_ * static_cast<int64_t>(itemsize());
   }
   // The same, typed; fails with InvalidType if T is not the dtype.
   template <class T>
@@ -74,7 +75,7 @@ class Tensor {
   Tensor expand(IntSpan sizes) const;   // broadcast, with stride 0
 
   // Copies.
-  Tensor clone() const;  // a dense tensor keeps its strides, any other its order of dimensions
+  Tensor clone() const;       // a dense tensor keeps its strides, any other its order of dimensions
   Tensor contiguous() const;  // itself if it is
   Tensor to(DType dtype) const;  // itself if it has it; strides as clone
   // Elementwise from a tensor of the same device whose shape broadcasts to this one's, converting

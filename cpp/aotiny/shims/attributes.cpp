@@ -10,8 +10,7 @@ AOTITorchError aoti_torch_get_data_ptr(AtenTensorHandle tensor, void** ret_data_
 AOTITorchError aoti_torch_get_storage_size(AtenTensorHandle tensor, int64_t* ret_size) {
   return guarded([&] {
     const Tensor& self = in(tensor, "tensor");
-    out(ret_size, "ret_size") =
-        self.defined() ? static_cast<int64_t>(self.storage()->nbytes()) : 0;
+    out(ret_size, "ret_size") = self.defined() ? static_cast<int64_t>(self.storage()->nbytes()) : 0;
   });
 }
 
@@ -23,8 +22,7 @@ AOTITorchError aoti_torch_get_storage_numel(AtenTensorHandle tensor, int64_t* re
   });
 }
 
-AOTITorchError aoti_torch_get_storage_offset(AtenTensorHandle tensor,
-                                             int64_t* ret_storage_offset) {
+AOTITorchError aoti_torch_get_storage_offset(AtenTensorHandle tensor, int64_t* ret_storage_offset) {
   return guarded([&] {
     out(ret_storage_offset, "ret_storage_offset") = in(tensor, "tensor").storage_offset();
   });
@@ -60,9 +58,8 @@ AOTITorchError aoti_torch_get_stride(AtenTensorHandle tensor, int64_t d, int64_t
 }
 
 AOTITorchError aoti_torch_get_dtype(AtenTensorHandle tensor, int32_t* ret_dtype) {
-  return guarded([&] {
-    out(ret_dtype, "ret_dtype") = static_cast<int32_t>(in(tensor, "tensor").dtype());
-  });
+  return guarded(
+      [&] { out(ret_dtype, "ret_dtype") = static_cast<int32_t>(in(tensor, "tensor").dtype()); });
 }
 
 AOTITorchError aoti_torch_get_device_type(AtenTensorHandle tensor, int32_t* ret_device_type) {
@@ -73,9 +70,8 @@ AOTITorchError aoti_torch_get_device_type(AtenTensorHandle tensor, int32_t* ret_
 }
 
 AOTITorchError aoti_torch_get_device_index(AtenTensorHandle tensor, int32_t* ret_device_index) {
-  return guarded([&] {
-    out(ret_device_index, "ret_device_index") = in(tensor, "tensor").device().index;
-  });
+  return guarded(
+      [&] { out(ret_device_index, "ret_device_index") = in(tensor, "tensor").device().index; });
 }
 
 AOTITorchError aoti_torch_get_layout(AtenTensorHandle tensor, int32_t* ret_layout) {
@@ -86,12 +82,10 @@ AOTITorchError aoti_torch_get_layout(AtenTensorHandle tensor, int32_t* ret_layou
 }
 
 AOTITorchError aoti_torch_is_contiguous(AtenTensorHandle tensor, bool* ret_is_contiguous) {
-  return guarded([&] {
-    out(ret_is_contiguous, "ret_is_contiguous") = in(tensor, "tensor").is_contiguous();
-  });
+  return guarded(
+      [&] { out(ret_is_contiguous, "ret_is_contiguous") = in(tensor, "tensor").is_contiguous(); });
 }
 
 AOTITorchError aoti_torch_is_defined(AtenTensorHandle tensor, bool* ret_is_defined) {
-  return guarded(
-      [&] { out(ret_is_defined, "ret_is_defined") = in(tensor, "tensor").defined(); });
+  return guarded([&] { out(ret_is_defined, "ret_is_defined") = in(tensor, "tensor").defined(); });
 }

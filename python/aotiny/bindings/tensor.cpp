@@ -23,9 +23,7 @@ py::tuple to_tuple(IntSpan values) {
   return tuple;
 }
 
-PyTensor like(const PyTensor& self, Tensor tensor) {
-  return {std::move(tensor), self.readonly};
-}
+PyTensor like(const PyTensor& self, Tensor tensor) { return {std::move(tensor), self.readonly}; }
 
 // A view by integers, slices and Ellipsis, as numpy's basic indexing.
 PyTensor get_item(const PyTensor& self, const py::object& key) {
@@ -145,9 +143,7 @@ Tensor to_tensor(py::handle object, const char* what) {
   return import_object(object, what, std::nullopt).tensor;
 }
 
-py::object to_python(Tensor tensor) {
-  return py::cast(PyTensor{std::move(tensor), false});
-}
+py::object to_python(Tensor tensor) { return py::cast(PyTensor{std::move(tensor), false}); }
 
 void register_tensor(py::module_& module) {
   py::class_<PyTensor>(module, "Tensor", py::buffer_protocol(),
