@@ -1,0 +1,164 @@
+"""aotiny.export: a torch module to a package."""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .progress import Callback, Progress
+
+SUPPORTED_TORCH = "2.13"
+
+
+def _require_torch() -> None:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"aotiny.export needs torch {SUPPORTED_TORCH}: pip install 'aotiny[export]'"
+        ) from error
+    if ".".join(torch.__version__.split(".")[:2]) != SUPPORTED_TORCH:
+        raise ImportError(
+            f"aotiny.export needs torch {SUPPORTED_TORCH}, whose compiled code it knows; "
+            f"this is torch {torch.__version__}"
+        )
+
+
+def export(
+    module,
+    args: Sequence,
+    path: str | os.PathLike,
+    *,
+    kwargs: Mapping[str, object] | None = None,
+    dynamic_shapes=None,
+    quantize: str | None = None,
+    group_size: int = 32,
+    method: str = "minmax",
+    layer_filter: Callable[[str, object], bool] | None = None,
+    input_ranges: Mapping[str, tuple[int, int]] | None = None,
+    target: str | None = None,
+    constants: str = "blob",
+    custom_ops: Mapping[object, Sequence[str]] | None = None,
+    options: Mapping[str, object] | None = None,
+    verbose: bool | None = None,
+    progress: Callback | None = None,
+) -> dict:
+    """Compiles a torch module into a package that aotiny.Model runs, and returns its manifest.
+
+    Args:
+        module: the torch.nn.Module, on the CPU, in eval mode; it is not changed.
+        args, kwargs: example inputs, as for torch.export.export. Only tensors may vary.
+        path: the package to write, ending in .pt2. It appears whole or not at all.
+        dynamic_shapes: as for torch.export.export. A Dim's name, min and max go into the manifest
+            and are what the loader allows, size 1 included.
+        quantize: None, "int8" or "int4": packs the weights of nn.Linear layers.
+        group_size: weights along K that share a scale; a multiple of 32.
+        method: the quantizer, as for aotiny.quantize.
+        layer_filter: called with (qualified name, layer); False keeps a layer as it is. Layers
+            whose in_features are no multiple of group_size stay too; the manifest lists them.
+        input_ranges: input name -> inclusive (low, high) that every element must keep to. Inputs
+            used as indices get theirs from the graph; this replaces them.
+        target: "x86-64-v3" (AVX2) or "x86-64-v4" (AVX-512); default: the most this machine runs.
+        constants: "blob", mapped from the file at load, or "so", inside the shared object.
+        custom_ops: operator overload -> C declarations of its shim, as torch's
+            aot_inductor.custom_ops_to_c_shims; the library with the shims is given to
+            aotiny.load_library before the model is loaded.
+        options: further inductor options; they win over aotiny's own.
+        verbose: print the stages with their times to stderr; default: if it is a terminal.
+        progress: called with (stage, None) at its begin and (stage, seconds) at its end.
+
+    Raises:
+        ImportError: torch is missing or of another version.
+        ValueError, TypeError: the arguments do not fit, or the module cannot be exported.
+        RuntimeError: compilation failed, or gave code without vector instructions.
+    """
+    _require_torch()
+    import torch
+    from torch._inductor import config as inductor_config
+
+    from .manifest import Dimensions, build_manifest, user_tensors
+    from .package import CompiledPackage, add_manifest
+    from .target import choose_target, compile_options, host_features, vector_isa
+
+    path = Path(path)
+    if path.suffix != ".pt2":
+        raise ValueError(f"a package's name ends in .pt2, not {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module is a torch.nn.Module, not {type(module).__name__}")
+    chosen = choose_target(target, host_features())
+    stages = Progress(verbose, progress)
+    kwargs = dict(kwargs or {})
+    c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
+
+    report = None
+    if quantize is not None:
+        with stages.stage(f"quantize {quantize}"):
+            from aotiny.ops import C_SHIMS
+
+            from .quantize import quantize_linears
+
+            module, report = quantize_linears(module, quantize, group_size, method, layer_filter)
+            c_shims.update(C_SHIMS)
+
+    with stages.stage("trace"), torch.no_grad():
+        program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)
+        dims = Dimensions(program)
+        if dynamic_shapes:
+            arguments, shapes = _by_parameter(module, args, kwargs, dynamic_shapes)
+            dims.learn_names(list(user_tensors(program).values()), arguments, shapes)
+
+    # Beside the target, so that the last step is a rename; the archive's root is the file's stem.
+    work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent))
+    try:
+        with stages.stage("compile"), vector_isa(chosen):
+            config = {
+                **compile_options(chosen, constants),
+                "aot_inductor.custom_ops_to_c_shims": c_shims,
+                **(options or {}),
+            }
+            written = work / path.name
+            # Not among the options, which torch refuses: what compilation leaves behind, a copy of
+            # the weights among it, goes away with the folder.
+            with (
+                inductor_config.patch({"aot_inductor.output_path": str(work / "build")}),
+                warnings.catch_warnings(),
+            ):
+                # Torch's compiler uses names that torch itself has deprecated.
+                warnings.simplefilter("ignore", FutureWarning)
+                torch._inductor.aoti_compile_and_package(
+                    program, package_path=str(written), inductor_configs=config
+                )
+        with stages.stage("package"):
+            package = CompiledPackage(written)
+            if package.isa != chosen.isa:
+                raise RuntimeError(
+                    f"inductor compiled for {package.isa or 'no vector instructions'}, "
+                    f"not for {chosen.isa}"
+                )
+            recorded = {
+                key: value
+                for key, value in config.items()
+                if key != "aot_inductor.custom_ops_to_c_shims"
+            }
+            manifest = build_manifest(
+                program, package, dims, chosen, recorded, input_ranges or {}, report
+            )
+            add_manifest(written, package.root, manifest)
+            os.replace(written, path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def _by_parameter(module, args, kwargs, dynamic_shapes) -> tuple[object, object]:
+    """Arguments and dynamic_shapes in the same nest: both by parameter name, or both by place."""
+    import inspect
+
+    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    if isinstance(dynamic_shapes, Mapping):
+        return bound, {name: dynamic_shapes.get(name) for name in bound}
+    return list(bound.values()), list(dynamic_shapes)

@@ -1,0 +1,221 @@
+"""What a package says about itself: inputs, outputs, constants, target, options.
+
+AOTInductor's shared object checks and describes next to nothing, so the loader relies on this.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+
+from .index_range import Range, index_ranges
+from .package import CompiledPackage
+from .quantize import QuantizationReport
+from .target import Target
+
+FORMAT, VERSION = "aotiny-manifest", 1
+
+# Symbols stand for sizes that fit in an int64 many times over; torch calls larger bounds infinite.
+_UNBOUNDED = 2**62
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _leaf_specs(value, spec) -> Iterator[tuple[torch.Tensor, object]]:
+    """(tensor, its part of dynamic_shapes) for the tensors in a nest of arguments."""
+    if isinstance(value, torch.Tensor):
+        yield value, spec
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaf_specs(item, spec[key] if spec else None)
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _leaf_specs(item, spec[i] if spec else None)
+
+
+class Dimensions:
+    """Sizes as the manifest writes them: numbers, or named ranges."""
+
+    def __init__(self, program: ExportedProgram):
+        self._ranges = program.range_constraints
+        self._names: dict[str, str] = {}
+
+    def learn_names(self, placeholders: list[torch.Tensor], arguments, dynamic_shapes) -> None:
+        """Takes the names that the caller's Dims have; other dimensions keep their symbols'."""
+        leaves = list(_leaf_specs(arguments, dynamic_shapes))
+        for value, (_, spec) in zip(placeholders, leaves, strict=True):
+            items = spec.items() if isinstance(spec, Mapping) else enumerate(spec or ())
+            for dim, entry in items:
+                size = value.shape[dim]
+                if isinstance(entry, Dim) and isinstance(size, torch.SymInt):
+                    self._names[str(size.node.expr)] = entry.__name__
+
+    def describe(self, size: int | torch.SymInt) -> int | dict:
+        if not isinstance(size, torch.SymInt):
+            return int(size)
+        expression = size.node.expr
+        if expression.is_number:
+            return int(expression)
+        low, high = self._bounds(expression)
+        entry = {"name": self._name(expression), "min": low, "max": high}
+        if (multiple := self._multiple(expression)) > 1:
+            entry["multiple_of"] = multiple
+        return entry
+
+    def _name(self, expression) -> str:
+        text = str(expression)
+        if text in self._names:
+            return self._names[text]
+        for symbol in expression.free_symbols:
+            text = text.replace(str(symbol), self._names.get(str(symbol), str(symbol)))
+        return text
+
+    def _bounds(self, expression) -> tuple[int, int | None]:
+        from torch.utils._sympy.value_ranges import bound_sympy
+
+        bounds = bound_sympy(expression, self._ranges)
+        low = int(bounds.lower) if bounds.lower.is_finite else 0
+        high = int(bounds.upper) if bounds.upper.is_finite else None
+        return max(low, 0), None if high is None or high > _UNBOUNDED else high
+
+    @staticmethod
+    def _multiple(expression) -> int:
+        """n for n * symbol, else 1."""
+        coefficient, rest = expression.as_coeff_Mul()
+        return int(coefficient) if coefficient.is_Integer and rest.is_Symbol else 1
+
+
+def _placeholders(program: ExportedProgram) -> dict[str, torch.Tensor]:
+    return {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+
+
+def user_tensors(program: ExportedProgram) -> dict[str, torch.Tensor]:
+    """Name -> fake tensor of each input, in order. Raises TypeError for inputs of other kinds."""
+    values = _placeholders(program)
+    tensors = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            if not isinstance(spec.arg, TensorArgument):
+                raise TypeError(
+                    f"input {spec.arg.name!r} is no tensor; bind it, for example with "
+                    "functools.partial, or make it a tensor"
+                )
+            tensors[spec.arg.name] = values[spec.arg.name]
+    return tensors
+
+
+def _inputs(program: ExportedProgram, dims: Dimensions, overrides: Mapping[str, Range]) -> list:
+    tensors = user_tensors(program)
+    unknown = set(overrides) - set(tensors)
+    if unknown:
+        raise ValueError(
+            f"input_ranges names {', '.join(sorted(unknown))}; the inputs are {', '.join(tensors)}"
+        )
+    ranges = {**index_ranges(program.graph_module), **overrides}
+    inputs = []
+    for name, value in tensors.items():
+        entry = {
+            "name": name,
+            "dtype": dtype_name(value.dtype),
+            "device": value.device.type,
+            "shape": [dims.describe(size) for size in value.shape],
+        }
+        if not value.is_contiguous():
+            strides = value.stride()
+            if not all(isinstance(stride, int) for stride in strides):
+                raise ValueError(
+                    f"input {name!r} is not contiguous and has dynamic strides {strides}: "
+                    "give contiguous example inputs"
+                )
+            entry["strides"] = list(strides)
+        if name in ranges:
+            low, high = ranges[name]
+            if low > high:
+                raise ValueError(f"input {name!r} has an empty range [{low}, {high}]")
+            entry["range"] = [int(low), int(high)]
+        inputs.append(entry)
+    return inputs
+
+
+def _outputs(program: ExportedProgram, dims: Dimensions) -> list:
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    outputs = []
+    for index, spec in enumerate(program.graph_signature.output_specs):
+        if spec.kind == OutputKind.USER_INPUT_MUTATION:
+            raise ValueError(
+                f"the module writes to its input {spec.target!r}; keep state in a buffer instead"
+            )
+        if spec.kind != OutputKind.USER_OUTPUT:
+            continue
+        value = values.get(getattr(spec.arg, "name", None))
+        name = spec.arg.name if value is not None else f"output {index}"
+        if isinstance(value, torch.Tensor):
+            dtype, shape = dtype_name(value.dtype), [dims.describe(size) for size in value.shape]
+        elif isinstance(value, torch.SymInt):
+            dtype, shape = "int64", []
+        else:
+            raise TypeError(f"{name} is {value!r}; only tensors can be returned")
+        outputs.append({"name": name, "dtype": dtype, "shape": shape})
+    return outputs
+
+
+def _constants(program: ExportedProgram, package: CompiledPackage) -> list:
+    """The compiled constants, each compared with the tensor it came from."""
+    mutated = set(program.graph_signature.buffers_to_mutate.values())
+    sources = {**program.state_dict, **program.constants}
+    constants = []
+    for entry in package.constants:
+        source = sources.get(entry["fqn"])
+        if isinstance(source, torch.Tensor):
+            expected = (dtype_name(source.dtype), list(source.shape))
+            if (entry["dtype"], entry["shape"]) != expected:
+                raise RuntimeError(
+                    f"constant {entry['fqn']!r} was compiled as {entry['dtype']}{entry['shape']}, "
+                    f"but is {expected[0]}{expected[1]}"
+                )
+        described = {key: value for key, value in entry.items() if key != "bytes"}
+        constants.append({**described, "mutable": entry["fqn"] in mutated})
+    return constants
+
+
+def build_manifest(
+    program: ExportedProgram,
+    package: CompiledPackage,
+    dims: Dimensions,
+    target: Target,
+    options: Mapping[str, object],
+    input_ranges: Mapping[str, Range],
+    quantization: QuantizationReport | None,
+) -> dict:
+    """The manifest of a package. Raises if the compiled code disagrees with the program."""
+    from aotiny import __version__
+
+    inputs = _inputs(program, dims, input_ranges)
+    outputs = _outputs(program, dims)
+    for kind, described, compiled in (
+        ("inputs", len(inputs), package.num_inputs),
+        ("outputs", len(outputs), package.num_outputs),
+    ):
+        if described != compiled:
+            raise RuntimeError(f"{described} {kind} were traced, {compiled} compiled")
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "aotiny_version": __version__,
+        "torch_version": torch.__version__,
+        "device": "cpu",
+        "cpu": {
+            "march": target.march,
+            "simdlen": target.simdlen,
+            "features": list(target.features),
+        },
+        "inputs": inputs,
+        "outputs": outputs,
+        "constants": _constants(program, package),
+        "quantization": asdict(quantization) if quantization else None,
+        "compile_options": {key: str(value) for key, value in options.items()},
+    }
