@@ -101,9 +101,28 @@ bool is_non_overlapping_and_dense(IntSpan sizes, IntSpan strides) {
 
 std::vector<int64_t> preserved_strides(IntSpan sizes, IntSpan strides) {
   if (is_non_overlapping_and_dense(sizes, strides)) return {strides.begin(), strides.end()};
+  // Insertion sort, because the comparison is no order: a broadcast dimension (stride 0) compares
+  // with nothing and stays where it is, as it does in torch.
+  const auto outside = [&](int64_t a, int64_t b) {
+    if (strides[a] == 0 || strides[b] == 0) return 0;
+    if (strides[a] != strides[b]) return strides[a] > strides[b] ? 1 : -1;
+    return sizes[a] > sizes[b] ? 1 : 0;
+  };
+  std::vector<int64_t> order(sizes.size());  // from the innermost dimension outwards
+  std::iota(order.rbegin(), order.rend(), 0);
+  for (size_t i = 1; i < order.size(); ++i) {
+    size_t moving = i;
+    for (size_t j = i; j-- > 0;) {
+      const int comparison = outside(order[j], order[moving]);
+      if (comparison < 0) break;
+      if (comparison == 0) continue;
+      std::swap(order[j], order[moving]);
+      moving = j;
+    }
+  }
   std::vector<int64_t> preserved(sizes.size());
   int64_t stride = 1;
-  for (int64_t d : by_stride(sizes, strides)) {
+  for (int64_t d : order) {
     preserved[d] = stride;
     stride *= std::max<int64_t>(sizes[d], 1);
   }

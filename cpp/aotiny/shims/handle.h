@@ -7,6 +7,9 @@
 //   }
 #pragma once
 
+#include <exception>
+#include <utility>
+
 #include "aotiny/abi/aoti_torch.h"
 #include "aotiny/core/tensor.h"
 
@@ -50,16 +53,25 @@ inline AtenTensorHandle new_handle(Tensor tensor) {
   return reinterpret_cast<AtenTensorHandle>(new Tensor(std::move(tensor)));
 }
 
-// An output handle: null from the beginning of the call, so that it is null if the call fails.
+// An output handle: null from the beginning of the call, and null again if the call fails after it
+// was set.
 class NewHandle {
  public:
-  NewHandle(AtenTensorHandle* pointer, const char* name) : handle_(out(pointer, name)) {
+  NewHandle(AtenTensorHandle* pointer, const char* name)
+      : handle_(out(pointer, name)), exceptions_(std::uncaught_exceptions()) {
     handle_ = nullptr;
   }
+  ~NewHandle() {
+    if (std::uncaught_exceptions() > exceptions_) {
+      delete reinterpret_cast<Tensor*>(std::exchange(handle_, nullptr));
+    }
+  }
+  NewHandle(const NewHandle&) = delete;
   void operator=(Tensor tensor) { handle_ = new_handle(std::move(tensor)); }
 
  private:
   AtenTensorHandle& handle_;
+  int exceptions_;
 };
 
 // Sizes or strides given as pointer and count; a null pointer is fine where the count is 0.
