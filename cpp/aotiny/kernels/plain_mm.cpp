@@ -1,0 +1,45 @@
+#include "aotiny/kernels/plain_mm.h"
+
+#include "aotiny/kernels/plain_mm_kernel.h"
+
+namespace aotiny {
+namespace {
+
+// Four lanes of the compiler's own vectors, which every processor has.
+struct Portable {
+  static constexpr int kLanes = 4;
+  static constexpr int kMaxRows = 4;
+  static constexpr uint32_t kSignedFlip = 0x80808080u;  // dot takes unsigned bytes
+  static constexpr int kSignedBias = 128;
+  using U32 [[gnu::vector_size(16)]] = uint32_t;
+  using I32 [[gnu::vector_size(16)]] = int32_t;
+  using F32 [[gnu::vector_size(16)]] = float;
+
+  static void transpose(const uint8_t* rows, int64_t stride, U32* out) {
+    uint32_t dwords[4][kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      uint32_t row[4];
+      __builtin_memcpy(row, rows + l * stride, sizeof(row));
+      for (int i = 0; i < 4; ++i) dwords[i][l] = row[i];
+    }
+    __builtin_memcpy(out, dwords, sizeof(dwords));
+  }
+
+  template <class Codes>
+  static I32 dot(const U32* w, const int8_t* q) {
+    I32 sum = {};
+    for (int i = 0; i < kBlock; ++i) {
+      sum += (I32)((w[i / 4] >> (8 * (i % 4))) & 0xffu) * static_cast<int32_t>(q[i]);
+    }
+    return sum;
+  }
+
+  static F32 fma(F32 a, F32 b, F32 c) { return a * b + c; }
+  static F32 fnma(F32 a, F32 b, F32 c) { return c - a * b; }
+};
+
+}  // namespace
+
+const PlainMmKernels kPlainMm = plain_mm_kernels<Portable>("portable", Formats{});
+
+}  // namespace aotiny

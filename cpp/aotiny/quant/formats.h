@@ -1,0 +1,56 @@
+// The list of formats. A new format is one line here; its place in the list is its FormatId.
+#pragma once
+
+#include "aotiny/quant/coalesced_int4.h"
+#include "aotiny/quant/int8.h"
+
+namespace aotiny {
+
+template <class... Traits>
+struct FormatList {
+  static constexpr int kCount = sizeof...(Traits);
+  static_assert(((Traits::kInfo.planes.size() <= kMaxPlanes) && ...));
+};
+
+using Formats = FormatList<CoalescedInt4Traits<Metadata::A>,  //
+                           CoalescedInt4Traits<Metadata::B>,  //
+                           Int8Traits>;
+
+enum class FormatId : int {};
+
+namespace detail {
+
+template <class Wanted, class... Traits>
+constexpr int format_index(FormatList<Traits...>) {
+  int index = 0;
+  int found = -1;
+  ((std::is_same_v<Wanted, Traits> ? (found = index++) : index++), ...);
+  return found;
+}
+
+// Calls f(traits) for the format at `wanted`; true if there is one.
+template <class F, class... Traits>
+bool visit_format_at(int wanted, F& f, FormatList<Traits...>) {
+  int index = 0;
+  return ((index++ == wanted && (f(Traits{}), true)) || ...);
+}
+
+}  // namespace detail
+
+template <class Traits>
+inline constexpr FormatId kFormatId{detail::format_index<Traits>(Formats{})};
+
+// Calls f with an object of the format's traits type.
+template <class F>
+void visit_format(FormatId id, F&& f) {
+  require(detail::visit_format_at(static_cast<int>(id), f, Formats{}), Status::Internal,
+          "there is no format ", static_cast<int>(id));
+}
+
+const FormatInfo& format_info(FormatId id);
+
+// By name ("CoalescedInt4", "Int8") and kind of metadata; fails with InvalidArgument if there is
+// none.
+FormatId find_format(std::string_view name, std::string_view metadata);
+
+}  // namespace aotiny

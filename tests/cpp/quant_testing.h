@@ -1,0 +1,73 @@
+// What the tests of weights and their products share: seeded arrays and comparisons.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <ostream>
+#include <random>
+#include <vector>
+
+#include "aotiny/quant/minmax.h"
+
+namespace aotiny::testing {
+
+inline std::vector<float> gaussian(int64_t count, uint32_t seed, float scale = 1) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(engine);
+  return values;
+}
+
+inline Tensor tensor_of(const std::vector<float>& values, std::vector<int64_t> sizes,
+                        DType dtype = DType::Float32) {
+  Tensor tensor = Tensor::empty(sizes, DType::Float32);
+  std::copy(values.begin(), values.end(), tensor.data<float>());
+  return tensor.to(dtype);
+}
+
+inline std::vector<float> floats_of(const Tensor& tensor) {
+  const Tensor dense = tensor.to(DType::Float32).contiguous();
+  return {dense.data<float>(), dense.data<float>() + dense.numel()};
+}
+
+inline Weight random_weight(FormatId format, int64_t n, int64_t k, int64_t group_size,
+                            uint32_t seed) {
+  return quantize_minmax(tensor_of(gaussian(n * k, seed, 0.05f), {n, k}), format, group_size);
+}
+
+// |actual − expected| / |expected|, Euclidean; NaN if anything is.
+template <class Actual, class Expected>
+double relative_error(const Actual& actual, const Expected& expected) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+    size += std::pow(static_cast<double>(expected[i]), 2);
+  }
+  return std::sqrt(difference / (size > 0 ? size : 1));
+}
+
+// All formats, for INSTANTIATE_TEST_SUITE_P.
+inline std::vector<FormatId> all_formats() {
+  std::vector<FormatId> formats;
+  for (int i = 0; i < Formats::kCount; ++i) formats.push_back(FormatId{i});
+  return formats;
+}
+
+inline std::string format_name(FormatId format) {
+  return std::string(format_info(format).name) + format_info(format).metadata;
+}
+
+// The code and metadata that a test reads from Status, or Ok if nothing is thrown.
+template <class F>
+Error error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(Status::Ok, "");
+}
+
+}  // namespace aotiny::testing
