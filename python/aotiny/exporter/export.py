@@ -4,7 +4,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .progress import Callback, Progress
@@ -24,6 +25,14 @@ def _require_torch() -> None:
             f"aotiny.export needs torch {SUPPORTED_TORCH}, whose compiled code it knows; "
             f"this is torch {torch.__version__}"
         )
+
+
+@contextmanager
+def _without_future_warnings() -> Iterator[None]:
+    """Torch's exporter and compiler use names that torch itself has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def export(
@@ -78,7 +87,7 @@ def export(
     import torch
     from torch._inductor import config as inductor_config
 
-    from .manifest import Dimensions, build_manifest, user_tensors
+    from .manifest import Dimensions, build_manifest, mutated_buffers, user_tensors
     from .package import CompiledPackage, add_manifest
     from .target import choose_target, compile_options, host_features, vector_isa
 
@@ -104,8 +113,9 @@ def export(
             module, report = quantize_linears(module, quantize, group_size, method, layer_filter)
             c_shims.update(C_SHIMS)
 
-    with stages.stage("trace"), torch.no_grad():
+    with stages.stage("trace"), torch.no_grad(), _without_future_warnings():
         program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)
+        mutated = mutated_buffers(program)
         dims = Dimensions(program)
         if dynamic_shapes:
             arguments, shapes = _by_parameter(module, args, kwargs, dynamic_shapes)
@@ -123,12 +133,8 @@ def export(
             written = work / path.name
             # Not among the options, which torch refuses: what compilation leaves behind, a copy of
             # the weights among it, goes away with the folder.
-            with (
-                inductor_config.patch({"aot_inductor.output_path": str(work / "build")}),
-                warnings.catch_warnings(),
-            ):
-                # Torch's compiler uses names that torch itself has deprecated.
-                warnings.simplefilter("ignore", FutureWarning)
+            leftovers = inductor_config.patch({"aot_inductor.output_path": str(work / "build")})
+            with leftovers, _without_future_warnings():
                 torch._inductor.aoti_compile_and_package(
                     program, package_path=str(written), inductor_configs=config
                 )
@@ -145,7 +151,7 @@ def export(
                 if key != "aot_inductor.custom_ops_to_c_shims"
             }
             manifest = build_manifest(
-                program, package, dims, chosen, recorded, input_ranges or {}, report
+                program, package, dims, mutated, chosen, recorded, input_ranges or {}, report
             )
             add_manifest(written, package.root, manifest)
             os.replace(written, path)

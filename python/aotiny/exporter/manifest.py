@@ -141,14 +141,37 @@ def _inputs(program: ExportedProgram, dims: Dimensions, overrides: Mapping[str, 
     return inputs
 
 
-def _outputs(program: ExportedProgram, dims: Dimensions) -> list:
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    outputs = []
-    for index, spec in enumerate(program.graph_signature.output_specs):
+def _writes(module: torch.fx.GraphModule) -> bool:
+    """Whether any operator of the graph, or of the branches in it, writes to an argument."""
+    return any(
+        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        for part in module.modules()
+        if isinstance(part, torch.fx.GraphModule)
+        for node in part.graph.nodes
+    )
+
+
+def mutated_buffers(program: ExportedProgram) -> set[str]:
+    """Qualified names of the buffers that a run writes to.
+
+    The traced graph has in-place operators; torch works out what they reach when it makes the graph
+    functional. Raises ValueError if that is an input.
+    """
+    if not _writes(program.graph_module):
+        return set()
+    signature = program.run_decompositions({}).graph_signature
+    for spec in signature.output_specs:
         if spec.kind == OutputKind.USER_INPUT_MUTATION:
             raise ValueError(
                 f"the module writes to its input {spec.target!r}; keep state in a buffer instead"
             )
+    return set(signature.buffers_to_mutate.values())
+
+
+def _outputs(program: ExportedProgram, dims: Dimensions) -> list:
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    outputs = []
+    for index, spec in enumerate(program.graph_signature.output_specs):
         if spec.kind != OutputKind.USER_OUTPUT:
             continue
         value = values.get(getattr(spec.arg, "name", None))
@@ -163,9 +186,8 @@ def _outputs(program: ExportedProgram, dims: Dimensions) -> list:
     return outputs
 
 
-def _constants(program: ExportedProgram, package: CompiledPackage) -> list:
+def _constants(program: ExportedProgram, package: CompiledPackage, mutated: set[str]) -> list:
     """The compiled constants, each compared with the tensor it came from."""
-    mutated = set(program.graph_signature.buffers_to_mutate.values())
     sources = {**program.state_dict, **program.constants}
     constants = []
     for entry in package.constants:
@@ -186,6 +208,7 @@ def build_manifest(
     program: ExportedProgram,
     package: CompiledPackage,
     dims: Dimensions,
+    mutated: set[str],
     target: Target,
     options: Mapping[str, object],
     input_ranges: Mapping[str, Range],
@@ -215,7 +238,7 @@ def build_manifest(
         },
         "inputs": inputs,
         "outputs": outputs,
-        "constants": _constants(program, package),
+        "constants": _constants(program, package, mutated),
         "quantization": asdict(quantization) if quantization else None,
         "compile_options": {key: str(value) for key, value in options.items()},
     }

