@@ -87,7 +87,7 @@ def export(
     import torch
     from torch._inductor import config as inductor_config
 
-    from .manifest import Dimensions, build_manifest, mutated_buffers, user_tensors
+    from .manifest import Dimensions, build_manifest, describe, user_tensors
     from .package import CompiledPackage, add_manifest
     from .target import choose_target, compile_options, host_features, vector_isa
 
@@ -99,6 +99,7 @@ def export(
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module is a torch.nn.Module, not {type(module).__name__}")
     chosen = choose_target(target, host_features())
+    defaults = compile_options(chosen, constants)
     stages = Progress(verbose, progress)
     kwargs = dict(kwargs or {})
     c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
@@ -115,18 +116,18 @@ def export(
 
     with stages.stage("trace"), torch.no_grad(), _without_future_warnings():
         program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)
-        mutated = mutated_buffers(program)
         dims = Dimensions(program)
         if dynamic_shapes:
             arguments, shapes = _by_parameter(module, args, kwargs, dynamic_shapes)
             dims.learn_names(list(user_tensors(program).values()), arguments, shapes)
+        description = describe(program, dims, input_ranges or {})
 
     # Beside the target, so that the last step is a rename; the archive's root is the file's stem.
     work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent))
     try:
         with stages.stage("compile"), vector_isa(chosen):
             config = {
-                **compile_options(chosen, constants),
+                **defaults,
                 "aot_inductor.custom_ops_to_c_shims": c_shims,
                 **(options or {}),
             }
@@ -150,9 +151,7 @@ def export(
                 for key, value in config.items()
                 if key != "aot_inductor.custom_ops_to_c_shims"
             }
-            manifest = build_manifest(
-                program, package, dims, mutated, chosen, recorded, input_ranges or {}, report
-            )
+            manifest = build_manifest(program, description, package, chosen, recorded, report)
             add_manifest(written, package.root, manifest)
             os.replace(written, path)
     finally:

@@ -4,7 +4,7 @@ AOTInductor's shared object checks and describes next to nothing, so the loader 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -204,24 +204,37 @@ def _constants(program: ExportedProgram, package: CompiledPackage, mutated: set[
     return constants
 
 
+@dataclass
+class Description:
+    """What the traced program alone tells, known before it is compiled."""
+
+    inputs: list[dict]
+    outputs: list[dict]
+    mutated: set[str]
+
+
+def describe(
+    program: ExportedProgram, dims: Dimensions, input_ranges: Mapping[str, Range]
+) -> Description:
+    return Description(
+        _inputs(program, dims, input_ranges), _outputs(program, dims), mutated_buffers(program)
+    )
+
+
 def build_manifest(
     program: ExportedProgram,
+    description: Description,
     package: CompiledPackage,
-    dims: Dimensions,
-    mutated: set[str],
     target: Target,
     options: Mapping[str, object],
-    input_ranges: Mapping[str, Range],
     quantization: QuantizationReport | None,
 ) -> dict:
     """The manifest of a package. Raises if the compiled code disagrees with the program."""
     from aotiny import __version__
 
-    inputs = _inputs(program, dims, input_ranges)
-    outputs = _outputs(program, dims)
     for kind, described, compiled in (
-        ("inputs", len(inputs), package.num_inputs),
-        ("outputs", len(outputs), package.num_outputs),
+        ("inputs", len(description.inputs), package.num_inputs),
+        ("outputs", len(description.outputs), package.num_outputs),
     ):
         if described != compiled:
             raise RuntimeError(f"{described} {kind} were traced, {compiled} compiled")
@@ -236,9 +249,9 @@ def build_manifest(
             "simdlen": target.simdlen,
             "features": list(target.features),
         },
-        "inputs": inputs,
-        "outputs": outputs,
-        "constants": _constants(program, package, mutated),
+        "inputs": description.inputs,
+        "outputs": description.outputs,
+        "constants": _constants(program, package, description.mutated),
         "quantization": asdict(quantization) if quantization else None,
         "compile_options": {key: str(value) for key, value in options.items()},
     }
