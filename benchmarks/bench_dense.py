@@ -1,0 +1,189 @@
+"""Dense products and attention against torch's, in one process and on the same threads.
+
+    python benchmarks/bench_dense.py [--library PATH] [--threads N] [--only TEXT] [--json]
+
+Each row is the median of both, taken in turns, and their ratio (below 1: aotiny is faster). Weights
+larger than the cache rotate, so that neither side finds them there. Needs torch and aotiny, or the
+path of a libaotiny.
+"""
+
+import argparse
+import ctypes
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+DTYPE_CODES = {torch.float32: 6, torch.bfloat16: 15, torch.float16: 5, torch.float64: 7}
+ROTATED_BYTES = 128 << 20
+SECONDS = 0.25  # per row and side
+
+
+class Library:
+    def __init__(self, path: Path):
+        self.c = ctypes.CDLL(str(path))
+
+    def handle(self, tensor: torch.Tensor) -> ctypes.c_void_p:
+        dims = ctypes.c_int64 * tensor.ndim
+        handle = ctypes.c_void_p()
+        code = self.c.aoti_torch_create_tensor_from_blob(
+            ctypes.c_void_p(tensor.data_ptr()),
+            ctypes.c_int64(tensor.ndim),
+            dims(*tensor.shape),
+            dims(*tensor.stride()),
+            ctypes.c_int64(0),
+            DTYPE_CODES[tensor.dtype],
+            0,
+            -1,
+            ctypes.byref(handle),
+        )
+        assert code == 0, code
+        return handle
+
+    def addmm(self, out, bias, x, weight):
+        code = self.c.aoti_torch_cpu_addmm_out(
+            out, bias, x, weight, ctypes.c_double(1), ctypes.c_double(1)
+        )
+        assert code == 0, code
+
+    def bmm(self, out, a, b):
+        assert self.c.aoti_torch_cpu_bmm_out(out, a, b) == 0
+
+    def attention(self, q, k, v, causal):
+        outputs = ctypes.c_void_p(), ctypes.c_void_p()
+        code = self.c.aoti_torch_cpu__scaled_dot_product_flash_attention_for_cpu(
+            q, k, v, ctypes.c_double(0), int(causal), None, None, *map(ctypes.byref, outputs)
+        )
+        assert code == 0, code
+        for output in outputs:
+            self.c.aoti_torch_delete_tensor_object(output)
+
+
+def median_seconds(sides):
+    """The median time of a call of each, calls taken in turns."""
+    times = [[] for _ in sides]
+    for side in sides:
+        side(0)
+    start = time.perf_counter()
+    turn = 0
+    while time.perf_counter() - start < SECONDS * len(sides) or turn < 5:
+        for side, record in zip(sides, times, strict=True):
+            begin = time.perf_counter()
+            side(turn)
+            record.append(time.perf_counter() - begin)
+        turn += 1
+    return [statistics.median(record) for record in times]
+
+
+def linear_rows(library, dtypes):
+    shapes = [(384, 384), (1536, 384), (384, 1536), (4096, 4096)]
+    for dtype in dtypes:
+        for n, k in shapes:
+            copies = max(1, min(64, ROTATED_BYTES // (n * k * dtype.itemsize)))
+            weights = [torch.randn(n, k).to(dtype).t() for _ in range(copies)]
+            bias = torch.randn(n).to(dtype)
+            handles = [library.handle(w) for w in weights]
+            h_bias = library.handle(bias)
+            for m in (1, 8, 16, 32, 64, 128, 512, 1024):
+                if n * k * m > 2**31:
+                    continue
+                x = torch.randn(m, k).to(dtype)
+                out = torch.empty(m, n, dtype=dtype)
+                hx, ho = library.handle(x), library.handle(out)
+                ours, theirs = median_seconds(
+                    [
+                        lambda i: library.addmm(ho, h_bias, hx, handles[i % copies]),
+                        lambda i: torch.addmm(bias, x, weights[i % copies], out=out),
+                    ]
+                )
+                name = f"linear {str(dtype)[6:]} m={m} n={n} k={k}"
+                yield name, ours, theirs, 2 * m * n * k
+
+
+def bmm_rows(library):
+    for b, m, n, k in [(12, 16, 16, 32), (12, 128, 128, 32), (384, 32, 32, 32), (12, 128, 32, 128)]:
+        x, y, out = torch.randn(b, m, k), torch.randn(b, k, n), torch.empty(b, m, n)
+        hx, hy, ho = map(library.handle, (x, y, out))
+        ours, theirs = median_seconds(
+            [lambda i: library.bmm(ho, hx, hy), lambda i: torch.bmm(x, y, out=out)]
+        )
+        yield f"bmm float32 b={b} m={m} n={n} k={k}", ours, theirs, 2 * b * m * n * k
+
+
+def attention_rows(library, dtypes):
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    shapes = [(b, 12, 12, t, t, 32, False) for b in (1, 32) for t in (8, 16, 32, 64, 128)]
+    shapes += [(1, 32, 8, 1, t, 128, False) for t in (16, 128, 512, 2048)]
+    shapes += [(1, 32, 8, 128, 128, 128, True), (1, 32, 8, 128, 2048, 128, False)]
+    for dtype in dtypes:
+        for b, h, hkv, tq, tk, d, causal in shapes:
+            q, k, v = (
+                torch.randn(b, t, heads, d).to(dtype).transpose(1, 2)
+                for t, heads in ((tq, h), (tk, hkv), (tk, hkv))
+            )
+            handles = [library.handle(t) for t in (q, k, v)]
+            ours, theirs = median_seconds(
+                [
+                    lambda i: library.attention(*handles, causal),
+                    lambda i: attention(q, k, v, 0.0, causal),
+                ]
+            )
+            name = f"attention {str(dtype)[6:]} b={b} h={h}/{hkv} tq={tq} tk={tk} d={d}"
+            yield name + (" causal" if causal else ""), ours, theirs, 4 * b * h * tq * tk * d
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", type=Path, help="default: that of the installed aotiny")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.library is None:
+        import aotiny
+
+        arguments.library = Path(aotiny.__file__).parent / "lib" / "libaotiny.so.0"
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    library = Library(arguments.library)
+    dtypes = [getattr(torch, name) for name in arguments.dtypes]
+    groups = {
+        "linear": lambda: linear_rows(library, dtypes),
+        "bmm": lambda: bmm_rows(library),
+        "attention": lambda: attention_rows(library, dtypes),
+    }
+    rows = []
+    for group, make in groups.items():
+        if arguments.only and arguments.only not in group:
+            continue
+        for name, ours, theirs, flops in make():
+            rows.append(
+                {
+                    "name": name,
+                    "aotiny_us": ours * 1e6,
+                    "torch_us": theirs * 1e6,
+                    "ratio": ours / theirs,
+                    "aotiny_gflops": flops / ours / 1e9,
+                }
+            )
+            if not arguments.json:
+                print(
+                    f"{name:55} {ours * 1e6:10.1f} us  torch {theirs * 1e6:10.1f} us  "
+                    f"ratio {ours / theirs:5.2f}  {flops / ours / 1e9:7.1f} GFLOP/s",
+                    flush=True,
+                )
+    if arguments.json:
+        machine = {
+            "processor": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "threads": arguments.threads,
+        }
+        print(json.dumps({"machine": machine, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+// bf16 operands, multiplied and added in pairs along k; sums are fp32.
+//
+// A panel holds, for every pair of k, the pair of every column: width 32-bit words.
+#include "aotiny/kernels/gemm_simd.h"
+#include "aotiny/kernels/gemm_vector_avx512.h"
+
+namespace aotiny {
+namespace {
+
+struct Bf16Vector : Avx512Vector {
+  using Element = uint16_t;
+  static constexpr int64_t kStep = 2;
+
+  using Avx512Vector::load;
+  using Avx512Vector::load_partial;
+  static Reg load(const uint16_t* p) { return _mm512_loadu_ps(reinterpret_cast<const float*>(p)); }
+  static Reg load_partial(const uint16_t* p, int64_t count) {
+    const __mmask32 mask = static_cast<__mmask32>((uint64_t{1} << count) - 1);
+    return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p));
+  }
+  static Reg multiply(Reg value, Reg column, Reg sum) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(value),
+                            reinterpret_cast<__m512bh>(column));
+  }
+  static Reg broadcast(const uint16_t* p) {
+    int32_t pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(pair));
+  }
+  // The last element of an odd k, paired with zero.
+  static Reg broadcast_partial(const uint16_t* p) {
+    return _mm512_castsi512_ps(_mm512_set1_epi32(*p));
+  }
+};
+
+void pack(int64_t k, int64_t columns, int64_t width, const void* v, int64_t v_k, int64_t v_column,
+          void* panel) {
+  const uint16_t* from = static_cast<const uint16_t*>(v);
+  uint16_t* to = static_cast<uint16_t*>(panel);
+  int64_t i = 0;
+  if (v_k == 1 && v_column % 2 == 0 && v_column > 2) {  // pairs lie together: move them as words
+    i = k / 2 * 2;
+    GemmSimd<Avx512Vector>::pack(i / 2, columns, width, from, 1, v_column / 2, to);
+  }
+  for (; i < k; i += 2) {
+    const uint16_t* row = from + i * v_k;
+    uint16_t* pairs = to + i * width;
+    const bool paired = i + 1 < k;
+    for (int64_t j = 0; j < columns; ++j) {
+      pairs[2 * j] = row[j * v_column];
+      pairs[2 * j + 1] = paired ? row[j * v_column + v_k] : uint16_t{0};
+    }
+    for (int64_t j = 2 * columns; j < 2 * width; ++j) pairs[j] = 0;
+  }
+}
+
+using Simd = GemmSimd<Bf16Vector>;
+
+}  // namespace
+
+const GemmKernels& gemm_kernels_avx512bf16() noexcept {
+  static const GemmKernels kernels = [] {
+    GemmKernels table = gemm_kernels_avx512();
+    table.name = "avx512bf16";
+    table.tile = Simd::tile;
+    table.pack = pack;
+    table.dot = Simd::dot;
+    return table;
+  }();
+  return kernels;
+}
+
+}  // namespace aotiny
