@@ -18,6 +18,10 @@ CpuFeatures detect() noexcept {
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
   features.avx512_bf16 = features.avx512 && __builtin_cpu_supports("avx512bf16");
 #endif
+  return features;
+}
+
+CpuFeatures lowered(CpuFeatures features) noexcept {
   const char* limit = std::getenv("AOTINY_CPU_CAPABILITY");
   if (limit == nullptr) return features;
   const std::string_view capability = limit;
@@ -35,8 +39,13 @@ CpuFeatures detect() noexcept {
 
 }  // namespace
 
-const CpuFeatures& cpu_features() noexcept {
+const CpuFeatures& processor_features() noexcept {
   static const CpuFeatures features = detect();
+  return features;
+}
+
+const CpuFeatures& cpu_features() noexcept {
+  static const CpuFeatures features = lowered(processor_features());
   return features;
 }
 

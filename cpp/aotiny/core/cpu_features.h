@@ -10,9 +10,12 @@ struct CpuFeatures {
   bool avx512_bf16 = false;  // with avx512
 };
 
-// Read from the processor once. The environment variable AOTINY_CPU_CAPABILITY ("portable", "avx2",
-// "avx512", "avx512_vnni", "avx512_bf16") lowers it, for testing a path that this processor would
-// not take.
+// What the processor has, read once.
+const CpuFeatures& processor_features() noexcept;
+
+// What kernels may use: all of it, unless the environment variable AOTINY_CPU_CAPABILITY
+// ("portable", "avx2", "avx512", "avx512_vnni", "avx512_bf16") lowers it, for testing a path that
+// this processor would not take.
 const CpuFeatures& cpu_features() noexcept;
 
 }  // namespace aotiny
