@@ -1,0 +1,76 @@
+/* aotiny's C API: load a .pt2 package, run it, free it.
+ *
+ *   AotinyModel* model = NULL;
+ *   if (aotiny_model_load("model.pt2", "cpu", 1, NULL, &model) != 0) puts(aotiny_last_error());
+ *
+ * Tensors are the AtenTensorHandle of aoti_torch.h, which also has the functions to create, read
+ * and delete them. Unless its comment says otherwise a function returns 0, or the code of a failure
+ * (see aotiny_status_name) with its sentence in aotiny_last_error(), and leaves its out-pointers
+ * null on failure. Every function may be called from any thread.
+ */
+#pragma once
+
+#include "aotiny/abi/aoti_torch.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct AotinyModel AotinyModel;
+
+/* "0.1.0" */
+AOTINY_API const char* aotiny_version(void);
+
+/* The sentence of this thread's most recent failure, "" if there was none. Valid until the thread's
+ * next failure. */
+AOTINY_API const char* aotiny_last_error(void);
+/* The same for warnings, which models give with aoti_torch_warn. */
+AOTINY_API const char* aotiny_last_warning(void);
+/* "Ok" for 0, "InvalidArgument" for 18, ...; "unknown status" for what is no code. */
+AOTINY_API const char* aotiny_status_name(int32_t code);
+
+/* Loads a model, which aotiny_model_free releases. `device` is "cpu", "cuda" or "cuda:N" (null:
+ * "cpu"); num_models, at least 1, says how many threads can run it at the same time; model_name
+ * picks one of several models in the package (null: the only one). */
+AOTINY_API int32_t aotiny_model_load(const char* path, const char* device, int64_t num_models,
+                                     const char* model_name, AotinyModel** ret_model);
+/* Accepts null. No other thread may be running the model; outputs may outlive it. */
+AOTINY_API void aotiny_model_free(AotinyModel* model);
+
+AOTINY_API int32_t aotiny_model_num_inputs(const AotinyModel* model, int64_t* ret_count);
+AOTINY_API int32_t aotiny_model_num_outputs(const AotinyModel* model, int64_t* ret_count);
+/* What the package's manifest says of the model, as JSON: inputs and outputs with names, dtypes,
+ * shapes and ranges. Borrowed, as long as the model lives; null if the package has no manifest. */
+AOTINY_API int32_t aotiny_model_manifest(const AotinyModel* model, const char** ret_json);
+
+/* Runs the model. The inputs stay the caller's. ret_outputs has room for num_outputs new handles,
+ * each of which the caller deletes; an output that the model leaves out is null. On failure all of
+ * them are null. */
+AOTINY_API int32_t aotiny_model_run(AotinyModel* model, const AtenTensorHandle* inputs,
+                                    int64_t num_inputs, AtenTensorHandle* ret_outputs,
+                                    int64_t num_outputs);
+
+/* What a package holds and needs, found without running its code, as JSON: inputs, outputs,
+ * constants, sizes, required and missing symbols, platform, compile options. The string is new;
+ * aotiny_string_free releases it. */
+AOTINY_API int32_t aotiny_inspect(const char* path, char** ret_json);
+/* Accepts null. */
+AOTINY_API void aotiny_string_free(char* text);
+
+/* Opens a shared library with the C shims of custom operators (aoti_torch_<device>_<name>), for the
+ * models that are loaded later. It stays open. */
+AOTINY_API int32_t aotiny_load_library(const char* path);
+
+/* Counters of a device's allocator, in bytes and calls. */
+typedef struct AotinyAllocatorStats {
+  uint64_t allocated_bytes;        /* handed out and not yet returned */
+  uint64_t peak_allocated_bytes;   /* the most so far */
+  uint64_t reserved_bytes;         /* taken from the system, cached blocks included */
+  uint64_t num_allocations;        /* requests so far */
+  uint64_t num_system_allocations; /* those that no cached block could serve */
+} AotinyAllocatorStats;
+AOTINY_API int32_t aotiny_allocator_stats(const char* device, AotinyAllocatorStats* ret_stats);
+
+#ifdef __cplusplus
+}
+#endif

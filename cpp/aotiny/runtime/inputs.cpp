@@ -1,0 +1,114 @@
+#include "aotiny/runtime/inputs.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <type_traits>
+
+namespace aotiny {
+namespace {
+
+constexpr int64_t kUnbounded = std::numeric_limits<int64_t>::max();
+
+struct Bound {
+  int64_t size;
+  const std::string* input;
+};
+
+// Fails unless the shape fits; dimensions of the same name must agree through `bound`.
+void check_shape(const TensorSpec& spec, const Tensor& input, const std::string& model,
+                 std::map<std::string, Bound>& bound) {
+  require(input.ndim() == static_cast<int64_t>(spec.shape.size()), Status::InvalidArgument, model,
+          ": input ", spec.name, " has shape ", Shape{input.sizes()}, ", of ", input.ndim(),
+          " dimensions; it takes ", to_string(spec.shape));
+  for (size_t i = 0; i < spec.shape.size(); ++i) {
+    const Dim& dim = spec.shape[i];
+    const int64_t size = input.sizes()[i];
+    require(size >= dim.min && size <= dim.max && size % dim.multiple_of == 0,
+            Status::InvalidArgument, model, ": input ", spec.name, " has shape ",
+            Shape{input.sizes()}, ": size ", size, " in dimension ", i, " does not fit; it takes ",
+            to_string(spec.shape));
+    if (dim.name.empty()) continue;
+    const auto [known, is_new] = bound.try_emplace(dim.name, Bound{size, &spec.name});
+    require(known->second.size == size, Status::InvalidArgument, model, ": ", dim.name, " is ",
+            size, " in input ", spec.name, " but ", known->second.size, " in input ",
+            *known->second.input);
+  }
+}
+
+void check_range(const TensorSpec& spec, const Tensor& input, const std::string& model) {
+  if (!spec.range || input.numel() == 0) return;
+  visit_dtype(spec.dtype, "range", [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, uint64_t>) {
+      const T* data = input.data<T>();
+      const auto [low, high] = std::minmax_element(data, data + input.numel());
+      require(static_cast<int64_t>(*low) >= spec.range->first &&
+                  static_cast<int64_t>(*high) <= spec.range->second,
+              Status::InvalidArgument, model, ": input ", spec.name, " has values from ",
+              static_cast<int64_t>(*low), " to ", static_cast<int64_t>(*high),
+              "; they must lie in ", spec.range->first, "..", spec.range->second);
+    }
+  });
+}
+
+Tensor with_strides(const TensorSpec& spec, const Tensor& input) {
+  if (!spec.strides) return input.contiguous();
+  const std::vector<int64_t>& strides = *spec.strides;
+  bool equal = true;
+  for (size_t i = 0; i < strides.size(); ++i) {
+    equal = equal && (input.sizes()[i] == 1 || input.strides()[i] == strides[i]);
+  }
+  if (equal) return input;
+  Tensor copy = Tensor::empty_strided(input.sizes(), strides, input.dtype(), input.device());
+  copy.copy_(input);
+  return copy;
+}
+
+}  // namespace
+
+std::string to_string(std::span<const Dim> shape) {
+  std::ostringstream text;
+  text << "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const Dim& dim = shape[i];
+    text << (i == 0 ? "" : ", ");
+    if (dim.name.empty() && dim.min == dim.max) {
+      text << dim.min;
+      continue;
+    }
+    text << dim.name << " (" << dim.min << "..";
+    if (dim.max != kUnbounded) text << dim.max;
+    if (dim.multiple_of != 1) text << ", a multiple of " << dim.multiple_of;
+    text << ")";
+  }
+  text << "]";
+  return text.str();
+}
+
+std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
+                                   std::span<const Tensor> inputs, const std::string& model) {
+  require(inputs.size() == specs.size(), Status::InvalidArgument, model, " takes ", specs.size(),
+          " inputs, got ", inputs.size());
+  std::map<std::string, Bound> bound;
+  std::vector<Tensor> prepared;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const TensorSpec& spec = specs[i];
+    const Tensor& input = inputs[i];
+    require(input.defined(), Status::InvalidArgument, model, ": input ", spec.name,
+            " is undefined");
+    require(input.dtype() == spec.dtype, Status::InvalidType, model, ": input ", spec.name,
+            " has dtype ", input.dtype(), ", it takes ", spec.dtype);
+    require(input.device().type == spec.device, Status::InvalidArgument, model, ": input ",
+            spec.name, " is on ", input.device(), ", it takes tensors on ", Device{spec.device});
+    check_shape(spec, input, model, bound);
+    prepared.push_back(with_strides(spec, input));
+    if (spec.range && spec.device == DeviceType::CPU) {
+      check_range(spec, spec.strides ? input.contiguous() : prepared.back(), model);
+    }
+  }
+  return prepared;
+}
+
+}  // namespace aotiny

@@ -1,0 +1,25 @@
+// Checks the inputs of a model against what its manifest says of them.
+//
+// Compiled code checks nothing: a wrong shape reads foreign memory, and an index out of range ends
+// the process.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "aotiny/core/tensor.h"
+#include "aotiny/runtime/manifest.h"
+
+namespace aotiny {
+
+// The inputs as compiled code assumes them, which is contiguous or with the strides of their specs:
+// themselves where they are, otherwise copies. Fails with InvalidArgument or, for a wrong dtype,
+// InvalidType, naming the input and the numbers. `model` is for messages.
+std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
+                                   std::span<const Tensor> inputs, const std::string& model);
+
+// "[batch (1..256), seq (1..512), 384]"
+std::string to_string(std::span<const Dim> shape);
+
+}  // namespace aotiny

@@ -1,0 +1,127 @@
+// aotiny.Model, inspect and load_library.
+#include "aotiny/runtime/model.h"
+
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include "aotiny/runtime/inputs.h"
+#include "aotiny/runtime/inspect.h"
+#include "bindings.h"
+
+namespace aotiny::bindings {
+namespace {
+
+py::object from_json(const std::string& text) {
+  return py::module_::import("json").attr("loads")(text);
+}
+
+std::unique_ptr<Model> load(const std::filesystem::path& path, const std::string& device,
+                            int64_t num_models, const std::string& name) {
+  const py::gil_scoped_release released;
+  return std::make_unique<Model>(path.string(),
+                                 ModelOptions{parse_device(device), num_models, name});
+}
+
+py::tuple run(Model& model, const py::args& args) {
+  std::vector<Tensor> inputs;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string what = "input " + std::to_string(i);
+    inputs.push_back(to_tensor(args[i], what.c_str()));
+  }
+  std::vector<Tensor> outputs;
+  {
+    const py::gil_scoped_release released;
+    outputs = model.run(inputs);
+  }
+  py::tuple results(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    results[i] = outputs[i].defined() ? to_python(std::move(outputs[i])) : py::none();
+  }
+  return results;
+}
+
+// The manifest's list under `key`, or None where there is no manifest.
+py::object section(const Model& model, const char* key) {
+  if (!model.manifest_text()) return py::none();
+  return from_json(*model.manifest_text())[key];
+}
+
+py::list constants(const Model& model) {
+  py::list result;
+  for (const Container::Constant& constant : model.constants()) {
+    py::dict item;
+    item["name"] = constant.name;
+    item["fqn"] = constant.fqn;
+    item["dtype"] = dtype_name(dtype_from_code(constant.dtype));
+    item["nbytes"] = constant.nbytes;
+    item["folded"] = constant.folded;
+    result.append(item);
+  }
+  return result;
+}
+
+}  // namespace
+
+void register_model(py::module_& module) {
+  py::class_<Model>(module, "Model",
+                    "A model from a .pt2 package. Calling it with its inputs (aotiny.Tensor, numpy "
+                    "arrays, objects with __dlpack__) returns a tuple of aotiny.Tensor; an output "
+                    "that the model leaves out is None. Failures are aotiny.Error.")
+      .def(py::init(&load), py::arg("path"), py::arg("device") = "cpu", py::arg("num_models") = 1,
+           py::arg("name") = "",
+           "Loads the package; num_models is how many threads can run it at the same time, name "
+           "picks one of several models.")
+      .def("__call__", &run)
+      .def_property_readonly("path", &Model::path)
+      .def_property_readonly("num_inputs", &Model::num_inputs)
+      .def_property_readonly("num_outputs", &Model::num_outputs)
+      .def_property_readonly(
+          "inputs", [](const Model& model) { return section(model, "inputs"); },
+          "What the manifest says of the inputs; None without a manifest.")
+      .def_property_readonly(
+          "outputs", [](const Model& model) { return section(model, "outputs"); },
+          "What the manifest says of the outputs; None without a manifest.")
+      .def_property_readonly("constants", &constants,
+                             "name, fqn, dtype, nbytes and folded of every constant in the code.")
+      .def_property_readonly(
+          "manifest",
+          [](const Model& model) {
+            return model.manifest_text() ? from_json(*model.manifest_text()) : py::none();
+          },
+          "The package's manifest as a dict; None if it has none.")
+      .def_property_readonly("metadata", &Model::metadata,
+                             "AOTI_PLATFORM, AOTI_MACHINE, AOTI_CPU_ISA, AOTI_DEVICE_KEY, ...")
+      .def_property_readonly(
+          "missing_symbols", [](const Model&) { return std::vector<std::string>(); },
+          "Always empty: a model with missing symbols is not loaded. See aotiny.inspect.")
+      .def("__repr__", [](const Model& model) {
+        return "<aotiny.Model " + model.path() + ": " + std::to_string(model.num_inputs()) +
+               " inputs, " + std::to_string(model.num_outputs()) + " outputs>";
+      });
+
+  module.def(
+      "inspect",
+      [](const std::filesystem::path& path) {
+        std::string text;
+        {
+          const py::gil_scoped_release released;
+          text = inspect_package(path.string());
+        }
+        return from_json(text);
+      },
+      py::arg("path"),
+      "What a package holds and needs, found without running its code: inputs, outputs, constants, "
+      "compile_options, models (sizes, metadata, required_symbols, missing_symbols, "
+      "proxy_operators) and entries.");
+  module.def(
+      "load_library",
+      [](const std::filesystem::path& path) {
+        const py::gil_scoped_release released;
+        load_library(path.string());
+      },
+      py::arg("path"),
+      "Opens a shared library with the C shims of custom operators, for the models that are loaded "
+      "later. It stays open.");
+}
+
+}  // namespace aotiny::bindings
