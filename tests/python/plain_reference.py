@@ -93,3 +93,16 @@ def int4_plain_mm(x, qdata, scale, zero, steps, group_size):
 
 def int8_plain_mm(x, qdata, scale, zero, group_size):
     return plain_mm(x, qdata, scale.float(), zero.float(), group_size)
+
+
+def unpack_int4_weight(qdata, scale, zero, steps, group_size):
+    """The weight [N, K] that metadata B stands for, in fp32."""
+    scale, zero = int4_values(scale, zero, steps)
+    q = unpack_int4(qdata).float()
+    return (q - zero.repeat_interleave(group_size, 1)) * scale.repeat_interleave(group_size, 1)
+
+
+def int8_values(qdata, scale, zero, group_size):
+    """The weight [N, K] that an Int8 stands for, in fp32."""
+    scale, zero = (t.float().repeat_interleave(group_size, 1) for t in (scale, zero))
+    return (qdata.float() - zero) * scale

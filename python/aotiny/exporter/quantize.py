@@ -92,23 +92,21 @@ def quantize_linears(
     report = QuantizationReport(format, group_size, method)
     tensors = {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())}
     result = copy.deepcopy(module, tensors)
-    replaced: dict[int, nn.Module] = {}  # a layer used in two places stays one layer
-
-    def convert(name: str, layer: nn.Module) -> nn.Module:
-        if isinstance(layer, nn.Linear):
-            if id(layer) in replaced:
-                return replaced[id(layer)]
-            if why := _reason_to_skip(name, layer, group_size, layer_filter):
-                report.skipped[name] = why
-                return layer
+    replaced: dict[int, QuantizedLinear] = {}  # a layer used in two places stays one layer
+    for name, layer in list(result.named_modules(remove_duplicate=False)):
+        if not isinstance(layer, nn.Linear):
+            continue
+        if why := _reason_to_skip(name, layer, group_size, layer_filter):
+            report.skipped[name] = why
+            continue
+        if id(layer) not in replaced:
             replaced[id(layer)] = QuantizedLinear(layer, format, group_size, method)
-            report.quantized.append(name)
-            return replaced[id(layer)]
-        for child_name, child in list(layer.named_children()):
-            setattr(layer, child_name, convert(f"{name}.{child_name}".lstrip("."), child))
-        return layer
-
-    result = convert("", result)
+        report.quantized.append(name)
+        parent, _, attribute = name.rpartition(".")
+        if name:
+            setattr(result.get_submodule(parent), attribute, replaced[id(layer)])
+        else:
+            result = replaced[id(layer)]
     if not report.quantized:
         why = "; ".join(f"{name}: {text}" for name, text in report.skipped.items())
         raise ValueError(f"the module has no linear layer to quantize ({why or 'none at all'})")

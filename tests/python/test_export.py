@@ -1,0 +1,350 @@
+"""The exporter: what it derives from a graph, what it writes, what it refuses."""
+
+import json
+import zipfile
+
+import pytest
+
+import aotiny
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from aotiny.exporter import export as export_module  # noqa: E402
+from aotiny.exporter.index_range import index_ranges  # noqa: E402
+from aotiny.exporter.manifest import mutated_buffers  # noqa: E402
+from aotiny.exporter.quantize import QuantizedLinear, quantize_linears  # noqa: E402
+from aotiny.exporter.target import TARGETS, choose_target  # noqa: E402
+from plain_reference import int8_values, unpack_int4_weight  # noqa: E402
+
+
+def lambda_module(function, **buffers) -> nn.Module:
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, tensor in buffers.items():
+                self.register_buffer(name, tensor)
+
+        def forward(self, *args):
+            return function(self, *args)
+
+    return Module()
+
+
+def traced(module, *args, dynamic_shapes=None):
+    return torch.export.export(module, args, dynamic_shapes=dynamic_shapes)
+
+
+IDS = torch.tensor([[0, 1, 2], [2, 1, 0]])
+TABLE = torch.arange(40.0).reshape(8, 5)
+
+
+@pytest.mark.parametrize(
+    ("function", "index", "expected"),
+    [
+        (lambda m, i: nn.functional.embedding(i, m.table), IDS, [0, 7]),
+        (lambda m, i: m.table[i], IDS, [-8, 7]),
+        (lambda m, i: m.table[:, i], IDS, [-5, 4]),
+        (lambda m, i: m.table[i + 2], IDS, [-10, 5]),
+        (lambda m, i: m.table[i - 1], IDS + 1, [-7, 8]),
+        (lambda m, i: m.table[i.to(torch.int64).view(-1).unsqueeze(0)], IDS.int(), [-8, 7]),
+        (lambda m, i: m.table.index_select(1, i), IDS[0], [0, 4]),
+        (lambda m, i: m.table.gather(0, i), IDS, [0, 7]),
+        (lambda m, i: m.table.clone().index_copy_(1, i, m.table[:, :3]), IDS[0], [0, 4]),
+        (lambda m, i: m.table[i] + m.table[:, i[0]].sum(), IDS, [-5, 4]),
+        (lambda m, i: m.table[i.clamp(0, 7)], IDS, None),
+        (lambda m, i: i * 2, IDS, None),
+        (lambda m, i: m.table[i.chunk(3, 1)[1]], IDS, [-8, 7]),
+    ],
+)
+def test_index_range_comes_from_the_graph(function, index, expected):
+    program = traced(lambda_module(function, table=TABLE), index)
+    ranges = index_ranges(program.graph_module)
+    assert [list(r) for r in ranges.values()] == ([expected] if expected else [])
+
+
+def test_index_range_sees_through_cond():
+    def forward(m, x, i):
+        return torch.cond(x.sum() > 0, lambda i: m.table[i], lambda i: m.table[i] - 1, (i,))
+
+    program = traced(lambda_module(forward, table=TABLE), torch.ones(2), IDS[0])
+    assert list(index_ranges(program.graph_module).values()) == [(-8, 7)]
+
+
+def test_index_range_of_a_dynamic_dimension_is_left_open():
+    n = torch.export.Dim("n", min=3, max=9)
+    module = lambda_module(lambda m, x, i: x[i])
+    program = traced(module, torch.ones(4, 2), IDS[0], dynamic_shapes={"args": ({0: n}, None)})
+    assert index_ranges(program.graph_module) == {}
+
+
+def test_mutated_buffers_are_found_through_views():
+    def forward(m, x):
+        m.cache[1].view(-1)[2:].add_(x)
+        return m.cache.sum() + m.other
+
+    module = lambda_module(forward, cache=torch.zeros(2, 5), other=torch.ones(1))
+    assert mutated_buffers(traced(module, torch.ones(3))) == {"cache"}
+
+
+def test_a_module_that_writes_to_its_input_is_refused():
+    with pytest.raises(ValueError, match="writes to its input"):
+        mutated_buffers(traced(lambda_module(lambda m, x: x.add_(1)), torch.ones(3)))
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (TARGETS["x86-64-v4"].features, "x86-64-v4"),
+        (TARGETS["x86-64-v3"].features, "x86-64-v3"),
+        (set(TARGETS["x86-64-v4"].features) - {"avx512dq"}, "x86-64-v3"),
+    ],
+)
+def test_target_is_the_widest_the_host_runs(host, expected):
+    assert choose_target(None, frozenset(host)).march == expected
+
+
+def test_target_errors_name_the_choices():
+    with pytest.raises(ValueError, match=r"x86-64-v3, x86-64-v4"):
+        choose_target("znver5", frozenset())
+    with pytest.raises(ValueError, match="another machine"):
+        choose_target(None, frozenset({"sse2"}))
+    assert choose_target("x86-64-v4", frozenset()).simdlen == 512
+
+
+# --- quantized layers --------------------------------------------------------------------------
+
+
+class Tower(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(64, 40)
+        self.again = self.first
+        self.odd = nn.Linear(40, 32, bias=False)
+        self.deep = nn.Sequential(nn.Linear(32, 33), nn.ReLU())
+        self.attention = nn.MultiheadAttention(32, 2)
+
+    def forward(self, x):
+        return self.deep(self.odd(self.first(x)))
+
+
+@pytest.mark.parametrize("format", ["int8", "int4"])
+def test_quantize_works_on_a_copy_and_lists_what_it_did(format):
+    torch.manual_seed(0)
+    module = Tower().eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    result, report = quantize_linears(module, format)
+    assert type(module.first) is nn.Linear
+    assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in before.items())
+    assert isinstance(result.first, QuantizedLinear) and result.again is result.first
+    assert report.quantized == ["first", "again", "deep.0"]
+    assert "40" in report.skipped["odd"] and "attention.out_proj" in report.skipped
+    # Shared, not copied: quantizing a large model must not double what it keeps.
+    assert result.odd.weight.data_ptr() == module.odd.weight.data_ptr()
+    assert not result.training
+
+    packed = result.first
+    if format == "int4":
+        weight = unpack_int4_weight(packed.qdata, packed.scale, packed.zero, packed.steps, 32)
+    else:
+        weight = int8_values(packed.qdata, packed.scale, packed.zero, 32)
+    error = (weight - module.first.weight).abs().max() / module.first.weight.abs().max()
+    assert error < (0.08 if format == "int4" else 0.01)
+
+
+def test_quantize_filter_and_refusals():
+    module = Tower().eval()
+    _, report = quantize_linears(module, "int8", layer_filter=lambda name, layer: name == "deep.0")
+    assert report.quantized == ["deep.0"] and "filter" in report.skipped["first"]
+    with pytest.raises(ValueError, match="int4, int8"):
+        quantize_linears(module, "int3")
+    with pytest.raises(ValueError, match="33"):
+        quantize_linears(module, "int4", group_size=33)
+    with pytest.raises(ValueError, match="no linear layer"):
+        quantize_linears(nn.Sequential(nn.Linear(31, 4)), "int4")
+    broken = nn.Sequential(nn.Linear(32, 4))
+    with torch.no_grad():
+        broken[0].weight[2, 3] = float("nan")
+    with pytest.raises(aotiny.Error):
+        quantize_linears(broken, "int8")
+
+
+def test_root_module_can_be_the_linear_layer():
+    result, report = quantize_linears(nn.Linear(32, 8), "int4")
+    assert isinstance(result, QuantizedLinear) and report.quantized == [""]
+
+
+# --- packages ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quantized_package(tmp_path_factory):
+    """A small network with two inputs, one dynamic, exported as int4 for AVX2."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(50, 64)
+            self.linear = nn.Linear(64, 32)
+
+        def forward(self, ids, scale):
+            return torch.tanh(self.linear(self.embedding(ids))) * scale["by"], ids + 1
+
+    torch.manual_seed(0)
+    module = Net().eval()
+    path = tmp_path_factory.mktemp("export") / "net.pt2"
+    batch = torch.export.Dim("batch", min=1, max=12)
+    stages = []
+    manifest = aotiny.export(
+        module,
+        (torch.zeros(3, 4, dtype=torch.int64), {"by": torch.ones(3, 1, 1)}),
+        path,
+        dynamic_shapes=({0: batch}, {"by": {0: batch}}),
+        quantize="int4",
+        target="x86-64-v3",
+        progress=lambda stage, seconds: stages.append((stage, seconds)),
+    )
+    return module, path, manifest, stages
+
+
+def test_manifest_is_in_the_package_and_complete(quantized_package):
+    _, path, manifest, _ = quantized_package
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        assert json.loads(archive.read("net/extra/aotiny.json")) == manifest
+    assert (manifest["format"], manifest["version"]) == ("aotiny-manifest", 1)
+    assert manifest["torch_version"] == torch.__version__
+    batch = {"name": "batch", "min": 1, "max": 12}
+    ids, scale = manifest["inputs"]
+    assert ids == {
+        "name": "ids",
+        "dtype": "int64",
+        "device": "cpu",
+        "shape": [batch, 4],
+        "range": [0, 49],
+    }
+    assert scale["shape"] == [batch, 1, 1] and "range" not in scale and "strides" not in scale
+    assert [o["shape"] for o in manifest["outputs"]] == [[batch, 4, 32], [batch, 4]]
+    assert [o["dtype"] for o in manifest["outputs"]] == ["float32", "int64"]
+    constants = {c["fqn"]: c for c in manifest["constants"]}
+    assert constants["linear.qdata"]["shape"] == [32, 32]
+    assert constants["linear.steps"]["dtype"] == "bfloat16"
+    assert "linear.weight" not in constants
+    assert manifest["quantization"]["quantized"] == ["linear"]
+    assert manifest["cpu"]["march"] == "x86-64-v3" and "fma" in manifest["cpu"]["features"]
+    assert not [f for f in manifest["cpu"]["features"] if f.startswith("avx512")]
+    assert manifest["compile_options"]["cpp.march"] == "x86-64-v3"
+
+
+def test_target_decides_the_instructions(quantized_package):
+    _, path, _, _ = quantized_package
+    with zipfile.ZipFile(path) as archive:
+        (library,) = (n for n in archive.namelist() if n.endswith(".so"))
+        assert b"libtorch" not in archive.read(library)
+        (metadata,) = (n for n in archive.namelist() if n.endswith("wrapper_metadata.json"))
+        assert json.loads(archive.read(metadata))["AOTI_CPU_ISA"] == "AVX2"
+
+
+def test_progress_tells_each_stage_and_its_time(quantized_package):
+    _, _, _, stages = quantized_package
+    names = ["quantize int4", "trace", "compile", "package"]
+    assert [name for name, seconds in stages if seconds is None] == names
+    assert [name for name, seconds in stages if seconds is not None] == names
+
+
+def test_package_runs_and_keeps_to_its_manifest(quantized_package):
+    module, path, _, _ = quantized_package
+    quantized, _ = quantize_linears(module, "int4")
+    model = aotiny.Model(path)
+    generator = torch.Generator().manual_seed(5)
+    for batch in (1, 12):
+        ids = torch.randint(0, 50, (batch, 4), generator=generator)
+        scale = torch.rand(batch, 1, 1, generator=generator)
+        with torch.no_grad():
+            expected, shifted = quantized(ids, {"by": scale})
+        actual, also_shifted = model(ids, scale)
+        torch.testing.assert_close(torch.from_dlpack(actual), expected, rtol=1e-5, atol=1e-6)
+        assert torch.equal(torch.from_dlpack(also_shifted), shifted)
+    scale = torch.ones(1, 1, 1)
+    for bad in (-1, 50, 2**40):
+        with pytest.raises(aotiny.Error, match=str(bad)):
+            model(torch.tensor([[0, 1, bad, 2]]), scale)
+    with pytest.raises(aotiny.Error, match="13"):
+        model(torch.zeros(13, 4, dtype=torch.int64), torch.ones(13, 1, 1))
+    with pytest.raises(aotiny.Error):
+        model(torch.zeros(2, 4, dtype=torch.int64), scale)
+
+
+class Plain(nn.Module):
+    def forward(self, x, y=2):
+        return x * y
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"path": "model.zip"}, ValueError, "ends in .pt2"),
+        ({"path": "missing/model.pt2"}, FileNotFoundError, "missing"),
+        ({"module": lambda x: x}, TypeError, "function"),
+        ({"target": "x86-64-v9"}, ValueError, "x86-64-v9"),
+        ({"constants": "elsewhere"}, ValueError, "elsewhere"),
+        ({"quantize": "int4"}, ValueError, "no linear layer"),
+        ({"args": (torch.ones(3), 2)}, TypeError, "no tensor"),
+        ({"input_ranges": {"z": (0, 1)}}, ValueError, "inputs are x"),
+        ({"input_ranges": {"x": (2, 1)}}, ValueError, "empty range"),
+    ],
+)
+def test_bad_arguments_leave_nothing_behind(change, error, text, tmp_path, monkeypatch):
+    arguments = {"module": Plain(), "args": (torch.ones(3),), "path": "model.pt2", **change}
+    arguments["path"] = tmp_path / arguments["path"]
+    with pytest.raises(error, match=text):
+        aotiny.export(**arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_export_keeps_the_package_that_was_there(tmp_path):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(b"earlier")
+    with pytest.raises(Exception, match="nonsense"):
+        aotiny.export(Plain(), (torch.ones(3),), path, options={"nonsense": 1})
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_torch_versions_are_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.12.1+cpu")
+    with pytest.raises(ImportError, match=r"needs torch 2\.13.*2\.12\.1"):
+        export_module(Plain(), (torch.ones(3),), "model.pt2")
+
+
+def test_missing_torch_is_a_clear_error(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"aotiny\[export\]"):
+        export_module(None, (), "model.pt2")
+
+
+def test_non_contiguous_examples_are_recorded(tmp_path):
+    from aotiny.exporter.manifest import Dimensions, _inputs
+
+    program = traced(Plain(), torch.ones(4, 6).T)
+    (entry,) = _inputs(program, Dimensions(program), {})
+    assert entry["shape"] == [6, 4] and entry["strides"] == [1, 6]
+
+
+def test_derived_and_unnamed_dimensions():
+    from aotiny.exporter.manifest import Dimensions, _inputs
+
+    n = torch.export.Dim("n", min=2, max=10)
+    module = lambda_module(lambda m, x, y: (x.reshape(-1, 2).sum(1) + y,))
+    shapes = {"args": ({0: 2 * n}, {0: n})}
+    program = traced(module, torch.ones(8), torch.ones(4), dynamic_shapes=shapes)
+    dims = Dimensions(program)
+    dims.learn_names([], [], [])
+    double, single = (entry["shape"][0] for entry in _inputs(program, dims, {}))
+    assert (double["min"], double["max"], double["multiple_of"]) == (4, 20, 2)
+    assert (single["min"], single["max"]) == (2, 10) and "multiple_of" not in single
+    assert double["name"] == f"2*{single['name']}"
