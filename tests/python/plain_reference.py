@@ -3,6 +3,8 @@
 It shares no code with aotiny's quantizers and kernels. Sums run in fp64.
 """
 
+import math
+
 import torch
 
 BLOCK = 32
@@ -55,7 +57,7 @@ def pack_int8(weight: torch.Tensor, group_size: int = 32) -> dict:
 
 def quantize_activations(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] -> integer codes (as fp64) [M, K/32, 32] and d fp32 [M, K/32]."""
-    blocks = x.float().reshape(x.shape[0], -1, BLOCK)
+    blocks = x.float().reshape(x.shape[0], x.shape[1] // BLOCK, BLOCK)
     d = blocks.abs().amax(-1) / 127
     safe = torch.where(d > 0, d, torch.ones_like(d))
     q = (blocks / safe[..., None]).round().clamp(-128, 127)
@@ -65,7 +67,7 @@ def quantize_activations(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def plain_mm(x, q, scale, zero, group_size):
     """x [..., K], q codes [N, K], scale and zero [N, K/g] as values -> [..., N] in x's dtype."""
     n, k = q.shape
-    codes, d = quantize_activations(x.reshape(-1, k))
+    codes, d = quantize_activations(x.reshape(math.prod(x.shape[:-1]), k))
     per_group = group_size // BLOCK
     weights = q.double().reshape(n, k // BLOCK, BLOCK)
     dots = torch.einsum("mbk,nbk->mbn", codes, weights)
