@@ -37,6 +37,30 @@ struct Avx2Vector {
   static Reg broadcast_partial(const float* p) { return set1(*p); }
   static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
   static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+  // The larger; b where a is NaN.
+  static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+  // e^x for x <= 0, within 2 units in the last place; 0 where the result would not be normal.
+  static Reg exp(Reg x) {
+    const Reg least = set1(-87.3365f);
+    const Reg clamped = _mm256_max_ps(least, x);  // NaN stays
+    const Reg n = _mm256_round_ps(_mm256_mul_ps(clamped, set1(1.44269504f)),
+                                  _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    // ln 2 in two parts, the first exact in few bits
+    Reg r = _mm256_fnmadd_ps(n, set1(0.693359375f), clamped);
+    r = _mm256_fnmadd_ps(n, set1(-2.12194440e-4f), r);
+    Reg p = set1(1.9875691500e-4f);
+    p = fma(p, r, set1(1.3981999507e-3f));
+    p = fma(p, r, set1(8.3334519073e-3f));
+    p = fma(p, r, set1(4.1665795894e-2f));
+    p = fma(p, r, set1(1.6666665459e-1f));
+    p = fma(p, r, set1(5.0000001201e-1f));
+    p = add(fma(_mm256_mul_ps(r, r), p, r), set1(1.0f));
+    const __m256i power =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    const Reg result = _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+    return _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), result);
+  }
   // out = the sum over the lanes of each.
   static void reduce4(Reg a, Reg b, Reg c, Reg d, float* out) {
     const Reg ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));

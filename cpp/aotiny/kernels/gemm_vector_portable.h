@@ -1,6 +1,7 @@
 // Four floats in a vector, in plain C++. Each file that includes this has its own copy.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace aotiny {
@@ -37,6 +38,17 @@ struct PortableVector {
   static Reg broadcast_partial(const float* p) { return set1(*p); }
   static Reg add(Reg a, Reg b) { return a + b; }
   static Reg mul(Reg a, Reg b) { return a * b; }
+  static Reg sub(Reg a, Reg b) { return a - b; }
+  // The larger; b where a is NaN.
+  static Reg max(Reg a, Reg b) {
+    return Reg{a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1], a[2] > b[2] ? a[2] : b[2],
+               a[3] > b[3] ? a[3] : b[3]};
+  }
+  // e^x for x <= 0, as the C library has it.
+  static Reg exp(Reg x) {
+    return Reg{__builtin_expf(x[0]), __builtin_expf(x[1]), __builtin_expf(x[2]),
+               __builtin_expf(x[3])};
+  }
   // out = the sum over the lanes of each.
   static void reduce4(Reg a, Reg b, Reg c, Reg d, float* out) {
     transpose4(a, b, c, d);
