@@ -56,11 +56,16 @@ void check_out(const Tensor& out, const Tensor& x, IntSpan sizes) {
           "plain_mm: out is not contiguous: its strides are ", Shape{out.strides()});
 }
 
-// The shims' common body: ret0 = self W^T.
-void plain_mm_shim(AtenTensorHandle self, FormatId format, std::vector<Tensor> planes,
-                   int64_t group_size, AtenTensorHandle* ret0) {
+// The shims' common body: ret0 = self W^T, W from the handles of its planes.
+void plain_mm_shim(AtenTensorHandle self, FormatId format,
+                   std::initializer_list<AtenTensorHandle> handles, int64_t group_size,
+                   AtenTensorHandle* ret0) {
   NewHandle result(ret0, "ret0");
   const Tensor& x = in(self, "self");
+  std::vector<Tensor> planes;
+  for (const AtenTensorHandle handle : handles) {
+    planes.push_back(in(handle, format_info(format).planes[planes.size()].name));
+  }
   result = plain_mm(x, Weight(format, std::move(planes), group_size));
 }
 
@@ -99,18 +104,15 @@ AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHan
                                             intptr_t fifth, intptr_t sixth, intptr_t seventh,
                                             intptr_t /*eighth*/) {
   return guarded([&] {
-    const Tensor& codes = in(qdata, "qdata");
     const DType third = in(scale, "scale").dtype();
     const DType kind = in(fourth, "the fourth argument").dtype();
     if (third == DType::BFloat16 && kind == DType::BFloat16) {  // A: group_size, ret0
-      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::A>>,
-                    {codes, in(scale, "scale"), in(fourth, "zero")}, fifth,
-                    reinterpret_cast<AtenTensorHandle*>(sixth));
+      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::A>>, {qdata, scale, fourth},
+                    fifth, reinterpret_cast<AtenTensorHandle*>(sixth));
     } else if (third == DType::UInt8 && kind == DType::UInt8) {  // B: steps, group_size, ret0
       plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::B>>,
-                    {codes, in(scale, "scale"), in(fourth, "zero"),
-                     in(reinterpret_cast<AtenTensorHandle>(fifth), "steps")},
-                    sixth, reinterpret_cast<AtenTensorHandle*>(seventh));
+                    {qdata, scale, fourth, reinterpret_cast<AtenTensorHandle>(fifth)}, sixth,
+                    reinterpret_cast<AtenTensorHandle*>(seventh));
     } else {
       require(!(third == DType::UInt8 && kind == DType::Float16), Status::NotImplemented,
               "int4_plain_mm: metadata C (uint8 scale with float16 scale_step) is not "
@@ -126,7 +128,6 @@ AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self, AtenTensorHan
                                             AtenTensorHandle scale, AtenTensorHandle zero,
                                             int64_t group_size, AtenTensorHandle* ret0) {
   return guarded([&] {
-    plain_mm_shim(self, kFormatId<Int8Traits>,
-                  {in(qdata, "qdata"), in(scale, "scale"), in(zero, "zero")}, group_size, ret0);
+    plain_mm_shim(self, kFormatId<Int8Traits>, {qdata, scale, zero}, group_size, ret0);
   });
 }

@@ -22,7 +22,7 @@ py::object typed(Weight weight) {
 
 // "int4" and "int8" are the formats that quantize makes.
 FormatId parse_format(const std::string& format, const std::optional<std::string>& metadata) {
-  if (format == "int4") return find_format(CoalescedInt4::kName, metadata.value_or("A"));
+  if (format == "int4") return find_format(CoalescedInt4::kName, metadata.value_or("B"));
   if (format == "int8") return find_format(Int8::kName, metadata.value_or(""));
   fail(Status::InvalidArgument, "quantize: format \"", format, "\" is not \"int4\" or \"int8\"");
 }
@@ -184,8 +184,9 @@ void register_quant(py::module_& module) {
              "    group_size: values along K that share scale and zero: a multiple of 32 that\n"
              "        divides K\n"
              "    method: 'minmax', codes span each group's range\n"
-             "    metadata: for 'int4', 'A' (the default: bfloat16 scales and zeros, the more\n"
-             "        accurate) or 'B' (uint8 codes of them, the smaller)\n\n"
+             "    metadata: for 'int4', 'B' (the default: scales and zeros as uint8 codes) or 'A'\n"
+             "        (bfloat16, twice the size, for rows whose groups differ by orders of\n"
+             "        magnitude)\n\n"
              "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"
              "and shapes and group sizes that do not fit.");
   module.def(

@@ -1,0 +1,141 @@
+#include "aotiny/kernels/quantize_activations.h"
+
+#include "aotiny/quant/reference.h"
+#include "quant_testing.h"
+
+namespace aotiny {
+namespace {
+
+using namespace aotiny::testing;
+
+struct Quantized {
+  std::vector<int8_t> q;
+  std::vector<BlockScale> blocks;
+};
+
+std::vector<const QuantizeRowKernels*> kernels() {
+  std::vector<const QuantizeRowKernels*> all{&quantize_row_kernels({})};
+  if (cpu_features().avx2) all.push_back(&quantize_row_kernels({.avx2 = true}));
+  if (cpu_features().avx512) {
+    all.push_back(&quantize_row_kernels({.avx2 = true, .avx512 = true}));
+  }
+  return all;
+}
+
+Quantized run(QuantizeRow quantize, const void* x, int64_t k, KOrder order) {
+  Quantized result{std::vector<int8_t>(static_cast<size_t>(k), 77),
+                   std::vector<BlockScale>(static_cast<size_t>(k / kBlock), {-1, -1})};
+  quantize(x, k, order, result.q.data(), result.blocks.data());
+  return result;
+}
+
+void expect_same_bits(const Quantized& actual, const Quantized& expected) {
+  EXPECT_EQ(actual.q, expected.q);
+  for (size_t i = 0; i < expected.blocks.size(); ++i) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(actual.blocks[i].d),
+              std::bit_cast<uint32_t>(expected.blocks[i].d));
+    EXPECT_EQ(actual.blocks[i].sum, expected.blocks[i].sum);
+  }
+}
+
+// Ordinary blocks, ties, zeros, extremes, denormals and what is not finite.
+std::vector<float> awkward() {
+  std::vector<float> x = gaussian(14 * 32, 1, 2);
+  const auto block = [&](int i) { return x.begin() + 32 * i; };
+  std::fill(block(1), block(2), 0.0f);
+  std::fill(block(2), block(3), -0.0f);
+  for (int i = 0; i < 32; ++i) block(3)[i] = static_cast<float>(i - 16) + 0.5f;  // ties once ...
+  block(3)[0] = 127.0f;                                                          // ... d is 1
+  for (int i = 0; i < 32; ++i) block(4)[i] *= 1e38f / 10;
+  for (int i = 0; i < 32; ++i) block(5)[i] *= 1e-44f;
+  std::fill(block(6), block(7), std::numeric_limits<float>::denorm_min());
+  for (int i = 0; i < 32; ++i) block(7)[i] = 190 * std::numeric_limits<float>::denorm_min();
+  block(8)[31] = NAN;
+  block(9)[0] = INFINITY;
+  block(10)[17] = -INFINITY;
+  std::fill(block(11), block(12), -3.0f);
+  std::fill(block(12), block(13), std::numeric_limits<float>::max());
+  return x;
+}
+
+TEST(QuantizeActivations, FollowsTheDefinition) {
+  const std::vector<float> x = awkward();
+  const int64_t k = static_cast<int64_t>(x.size());
+  const ReferenceActivations expected = reference_quantize(x.data(), k);
+  const Quantized actual = run(quantize_row_kernels({}).float32, x.data(), k, KOrder::Natural);
+  for (int64_t i = 0; i < k; ++i) EXPECT_EQ(actual.q[i], expected.q[i]) << i;
+  for (int64_t b = 0; b < k / 32; ++b) {
+    int sum = 0;
+    for (int64_t i = 32 * b; i < 32 * (b + 1); ++i) sum += actual.q[i];
+    EXPECT_EQ(actual.blocks[b].sum, static_cast<float>(sum));
+    if (std::isnan(expected.d[b])) {
+      EXPECT_TRUE(std::isnan(actual.blocks[b].d)) << b;
+    } else {
+      EXPECT_EQ(actual.blocks[b].d, expected.d[b]) << b;
+    }
+  }
+  EXPECT_TRUE(std::isnan(actual.blocks[8].d));
+  EXPECT_TRUE(std::isnan(actual.blocks[9].d));
+  EXPECT_EQ(actual.blocks[1].d, 0.0f);
+  EXPECT_EQ(actual.q[3 * 32 + 1], -14);  // −14.5 and −13.5 both round to the even code
+  EXPECT_EQ(actual.q[3 * 32 + 2], -14);
+}
+
+TEST(QuantizeActivations, EvenOddPutsEvenKFirst) {
+  const std::vector<float> x = gaussian(96, 2);
+  for (const QuantizeRowKernels* kernel : kernels()) {
+    const Quantized natural = run(kernel->float32, x.data(), 96, KOrder::Natural);
+    const Quantized split = run(kernel->float32, x.data(), 96, KOrder::EvenOdd);
+    for (int block = 0; block < 96; block += 32) {
+      for (int i = 0; i < 32; ++i) {
+        EXPECT_EQ(split.q[block + i % 2 * 16 + i / 2], natural.q[block + i]) << kernel->name;
+      }
+    }
+  }
+}
+
+TEST(QuantizeActivations, AllImplementationsGiveTheSameBits) {
+  const std::vector<float> x = awkward();
+  const int64_t k = static_cast<int64_t>(x.size());
+  const Tensor half = tensor_of(x, {k}, DType::Float16), brain = tensor_of(x, {k}, DType::BFloat16);
+  const QuantizeRowKernels& portable = quantize_row_kernels({});
+  for (const KOrder order : {KOrder::Natural, KOrder::EvenOdd}) {
+    for (const QuantizeRowKernels* kernel : kernels()) {
+      SCOPED_TRACE(kernel->name);
+      expect_same_bits(run(kernel->float32, x.data(), k, order),
+                       run(portable.float32, x.data(), k, order));
+      expect_same_bits(run(kernel->float16, half.raw_data(), k, order),
+                       run(portable.float16, half.raw_data(), k, order));
+      expect_same_bits(run(kernel->bfloat16, brain.raw_data(), k, order),
+                       run(portable.bfloat16, brain.raw_data(), k, order));
+    }
+  }
+}
+
+TEST(QuantizeActivations, ChosenByTheFeatures) {
+  EXPECT_STREQ(quantize_row_kernels({}).name, "portable");
+#if defined(__x86_64__)
+  EXPECT_STREQ(quantize_row_kernels({.avx2 = true}).name, "avx2");
+  EXPECT_STREQ(quantize_row_kernels({.avx2 = true, .avx512 = true}).name, "avx512");
+#endif
+}
+
+TEST(QuantizeActivations, RowsMayBeStrided) {
+  const int64_t m = 700, k = 64, stride = 71;
+  const std::vector<float> x = gaussian(m * stride, 3);
+  std::vector<int8_t> q(static_cast<size_t>(m * k) + 1, 77);
+  std::vector<BlockScale> blocks(static_cast<size_t>(m * 2) + 1, {-1, -1});
+  quantize_activations(x.data(), DType::Float32, stride, m, k, KOrder::Natural, q.data(),
+                       blocks.data());
+  for (int64_t i = 0; i < m; ++i) {
+    const Quantized row =
+        run(quantize_row_kernels({}).float32, x.data() + i * stride, k, KOrder::Natural);
+    EXPECT_TRUE(std::equal(row.q.begin(), row.q.end(), q.begin() + i * k)) << i;
+    EXPECT_EQ(blocks[static_cast<size_t>(2 * i + 1)].d, row.blocks[1].d);
+  }
+  EXPECT_EQ(q.back(), 77);
+  EXPECT_EQ(blocks.back().d, -1);
+}
+
+}  // namespace
+}  // namespace aotiny
