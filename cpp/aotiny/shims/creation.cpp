@@ -16,11 +16,17 @@ Tensor from_blob_or_empty(void* data, IntSpan sizes, IntSpan strides, int64_t st
 
 AOTITorchError aoti_torch_new_tensor_handle(AtenTensorHandle orig_handle,
                                             AtenTensorHandle* new_handle) {
-  return guarded([&] { NewHandle(new_handle, "new_handle") = in(orig_handle, "orig_handle"); });
+  return guarded([&] {
+    NewHandle ret_handle(new_handle, "new_handle");
+    ret_handle = in(orig_handle, "orig_handle");
+  });
 }
 
 AOTITorchError aoti_torch_new_uninitialized_tensor(AtenTensorHandle* ret) {
-  return guarded([&] { NewHandle(ret, "ret") = Tensor(); });
+  return guarded([&] {
+    NewHandle ret_handle(ret, "ret");
+    ret_handle = Tensor();
+  });
 }
 
 AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tensor) {
@@ -76,5 +82,8 @@ AOTITorchError aoti_torch_assign_tensors(AtenTensorHandle src, AtenTensorHandle 
 }
 
 AOTITorchError aoti_torch_assign_tensors_out(AtenTensorHandle src, AtenTensorHandle* ret_dst) {
-  return guarded([&] { NewHandle(ret_dst, "ret_dst") = in(src, "src"); });
+  return guarded([&] {
+    NewHandle ret_handle(ret_dst, "ret_dst");
+    ret_handle = in(src, "src");
+  });
 }

@@ -54,7 +54,8 @@ inline AtenTensorHandle new_handle(Tensor tensor) {
 }
 
 // An output handle: null from the beginning of the call, and null again if the call fails after it
-// was set.
+// was set. Declare it before anything that can fail; in one expression, `NewHandle(...) = value`,
+// the value would come first.
 class NewHandle {
  public:
   NewHandle(AtenTensorHandle* pointer, const char* name)

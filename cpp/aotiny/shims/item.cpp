@@ -24,7 +24,10 @@ AOTITorchError item(AtenTensorHandle tensor, Value* ret_value) {
 
 template <class T>
 AOTITorchError scalar_to_tensor(T value, AtenTensorHandle* ret_new_tensor) {
-  return guarded([&] { NewHandle(ret_new_tensor, "ret_new_tensor") = Tensor::scalar(value); });
+  return guarded([&] {
+    NewHandle ret_handle(ret_new_tensor, "ret_new_tensor");
+    ret_handle = Tensor::scalar(value);
+  });
 }
 
 }  // namespace
