@@ -1,0 +1,236 @@
+"""aotiny.quantize, matmul and the weight types, against torch and numpy."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import aotiny
+
+KINDS = [("int4", "A"), ("int4", "B"), ("int8", None)]
+TYPES = {"int4": aotiny.CoalescedInt4, "int8": aotiny.Int8}
+kinds = pytest.mark.parametrize(("format", "metadata"), KINDS, ids=["int4A", "int4B", "int8"])
+
+
+def weight_values(n: int, k: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, k), dtype=np.float32) * 0.05
+
+
+def torch_tensors(weight) -> dict[str, torch.Tensor]:
+    return {name: torch.from_dlpack(tensor) for name, tensor in weight.tensors().items()}
+
+
+def torch_dequantize(weight) -> torch.Tensor:
+    """The definition of the formats, from the packed tensors alone."""
+    planes = torch_tensors(weight)
+    scale, zero = planes["scale"].double(), planes["zero"].double()
+    if "steps" in planes:
+        scale = scale * planes["steps"][:, :1].double()
+        zero = zero * planes["steps"][:, 1:].double()
+    q = planes["qdata"]
+    if isinstance(weight, aotiny.CoalescedInt4):
+        q = torch.stack([q & 15, q >> 4], dim=-1).flatten(1)
+    q = q.double().reshape(q.shape[0], -1, weight.group_size)
+    return ((q - zero[..., None]) * scale[..., None]).flatten(1)
+
+
+def torch_matmul(x: torch.Tensor, weight) -> torch.Tensor:
+    blocks = x.float().unflatten(-1, (-1, 32))
+    d = blocks.abs().amax(-1, keepdim=True) / 127
+    q = torch.where(d > 0, blocks / d, 0).round()
+    return (q.double() * d.double()).flatten(-2) @ torch_dequantize(weight).T
+
+
+def relative_error(actual, expected) -> float:
+    actual, expected = (torch.as_tensor(a).double() for a in (actual, expected))
+    return float((actual - expected).norm() / expected.norm())
+
+
+@kinds
+@pytest.mark.parametrize(("n", "k", "group_size"), [(1, 32, 32), (17, 96, 32), (40, 384, 128)])
+def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
+    values = weight_values(n, k)
+    weight = aotiny.quantize(values, format, group_size, metadata=metadata)
+    assert type(weight) is TYPES[format]
+    assert weight.shape == (n, k)
+    assert weight.group_size == group_size
+    assert weight.device == "cpu"
+    assert weight.metadata == (metadata or "")
+    assert weight.nbytes == sum(t.nbytes for t in weight.tensors().values())
+    assert weight.bits_per_weight == pytest.approx(weight.nbytes * 8 / (n * k))
+    assert relative_error(weight.dequantize().numpy(), torch_dequantize(weight)) < 1e-7
+    assert relative_error(weight.dequantize().numpy(), values) < (
+        0.13 if format == "int4" else 0.01
+    )
+
+
+@kinds
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(96,), (1, 96), (3, 5, 96), (2, 0, 96)])
+def test_matmul_matches_torch(format, metadata, dtype, shape):
+    weight = aotiny.quantize(weight_values(37, 96), format, metadata=metadata)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    bias = torch.randn(37, generator=torch.Generator().manual_seed(2)).to(dtype)
+    tolerance = {torch.float32: 5e-7, torch.float16: 3e-4, torch.bfloat16: 2.5e-3}[dtype]
+    for b in (None, bias):
+        y = torch.from_dlpack(aotiny.matmul(x, weight, b))
+        assert y.dtype == dtype
+        assert y.shape == (*shape[:-1], 37)
+        if y.numel():
+            expected = torch_matmul(x, weight) + (0 if b is None else b.double())
+            assert relative_error(y, expected) < tolerance
+
+
+@kinds
+def test_matmul_takes_strides_and_writes_to_out(format, metadata):
+    weight = aotiny.quantize(weight_values(20, 64), format, metadata=metadata)
+    base = torch.randn(64, 9, generator=torch.Generator().manual_seed(3))
+    out = torch.full((9, 20), float("nan"))
+    assert aotiny.matmul(base.T, weight, out=out) is out
+    assert relative_error(out, torch_matmul(base.T, weight)) < 5e-7
+    array = np.full((9, 20), np.nan, dtype=np.float32)
+    aotiny.matmul(base.T.numpy(), weight, out=array)
+    assert np.array_equal(array, out.numpy())
+
+
+@kinds
+def test_a_row_does_not_depend_on_the_others(format, metadata):
+    weight = aotiny.quantize(weight_values(65, 384), format, metadata=metadata)
+    x = np.random.default_rng(4).standard_normal((50, 384), dtype=np.float32)
+    batch = aotiny.matmul(x, weight).numpy()
+    for begin, end in [(0, 1), (3, 5), (10, 26), (31, 50)]:
+        assert np.array_equal(aotiny.matmul(x[begin:end], weight).numpy(), batch[begin:end])
+
+
+@kinds
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_passes_through_as_nan(format, metadata, bad):
+    weight = aotiny.quantize(weight_values(8, 64), format, metadata=metadata)
+    x = np.ones((3, 64), dtype=np.float32)
+    x[1, 40] = bad
+    y = aotiny.matmul(x, weight).numpy()
+    assert np.isnan(y[1]).all()
+    assert np.isfinite(y[[0, 2]]).all()
+
+
+@kinds
+def test_tensors_rebuild_the_weight(format, metadata):
+    weight = aotiny.quantize(weight_values(12, 128), format, 64, metadata=metadata)
+    cls = TYPES[format]
+    shared = cls.from_tensors(**weight.tensors(), group_size=64)
+    assert shared == weight
+    assert shared.tensors()["qdata"].data_ptr == weight.tensors()["qdata"].data_ptr
+    assert cls.from_tensors(**torch_tensors(weight), group_size=64) == weight
+    transposed = {n: t.T.contiguous().T for n, t in torch_tensors(weight).items()}
+    assert cls.from_tensors(**transposed, group_size=64) == weight
+
+
+@kinds
+def test_equality_and_pickling(format, metadata):
+    values = weight_values(12, 128)
+    weight = aotiny.quantize(values, format, 64, metadata=metadata)
+    assert weight == aotiny.quantize(values, format, 64, metadata=metadata)
+    assert weight != aotiny.quantize(values + 0.01, format, 64, metadata=metadata)
+    assert weight != aotiny.quantize(values, format, 32, metadata=metadata)
+    assert weight != "a string"
+    loaded = pickle.loads(pickle.dumps(weight))
+    assert type(loaded) is type(weight)
+    assert loaded == weight
+    with pytest.raises(aotiny.Error, match="bytes"):
+        state = list(weight.__getstate__())
+        state[5] = [b"short", *state[5][1:]]
+        type(weight).__new__(type(weight)).__setstate__(tuple(state))
+
+
+def test_repr_names_format_shape_and_size():
+    weight = aotiny.quantize(weight_values(8, 384), "int4", metadata="A")
+    assert repr(weight) == (
+        "aotiny.CoalescedInt4(shape=[8, 384], group_size=32, metadata='A', 5 bits a weight)"
+    )
+    assert repr(aotiny.quantize(weight_values(8, 384), "int8")) == (
+        "aotiny.Int8(shape=[8, 384], group_size=32, 8.75 bits a weight)"
+    )
+
+
+def test_int4_has_metadata_b_by_default():
+    assert aotiny.quantize(weight_values(4, 64), "int4").metadata == "B"
+
+
+@kinds
+def test_quantize_reads_strides_and_16_bit_floats(format, metadata):
+    values = torch.from_numpy(weight_values(96, 20)).T
+    expected = aotiny.quantize(values.contiguous(), format, metadata=metadata)
+    assert aotiny.quantize(values, format, metadata=metadata) == expected
+    for dtype in (torch.float16, torch.bfloat16):
+        narrow = values.to(dtype)
+        assert aotiny.quantize(narrow, format, metadata=metadata) == aotiny.quantize(
+            narrow.float(), format, metadata=metadata
+        )
+
+
+@pytest.mark.parametrize(
+    ("array", "arguments", "text"),
+    [
+        (np.zeros((4, 96), np.float32), {"group_size": 64}, "K = 96 is not a multiple"),
+        (np.zeros((4, 80), np.float32), {"group_size": 40}, "group size 40"),
+        (np.zeros((0, 64), np.float32), {}, r"\[0, 64\]"),
+        (np.zeros((4, 0), np.float32), {}, r"\[4, 0\]"),
+        (np.zeros(64, np.float32), {}, "2 dimensions, not 1"),
+        (np.zeros((4, 64), np.float64), {}, "float64"),
+        (np.zeros((4, 64), np.int8), {}, "int8"),
+        (np.full((4, 64), np.inf, np.float32), {}, r"\[0, 0\] is inf"),
+        (np.zeros((4, 64), np.float32), {"format": "int5"}, "int5"),
+        (np.zeros((4, 64), np.float32), {"metadata": "Z"}, "Z"),
+        (np.zeros((4, 64), np.float32), {"method": "magic"}, "magic"),
+    ],
+)
+def test_quantize_refuses_with_the_numbers(array, arguments, text):
+    with pytest.raises(aotiny.Error, match=text):
+        aotiny.quantize(array, **{"format": "int4", **arguments})
+
+
+def test_quantize_names_the_first_nan():
+    values = weight_values(50, 64)
+    values[31, 7] = values[40, 2] = np.nan
+    with pytest.raises(aotiny.Error, match=r"\[31, 7\] is nan"):
+        aotiny.quantize(values, "int8")
+
+
+def test_matmul_refuses_with_the_numbers():
+    weight = aotiny.quantize(weight_values(8, 64), "int8")
+    x = np.ones((3, 64), np.float32)
+    for arguments, text in [
+        ({"x": x[:, :32]}, r"\[3, 32\].*K = 64"),
+        ({"x": x.astype(np.float64)}, "float64"),
+        ({"x": np.float32(1)}, r"\[\]"),
+        ({"bias": np.ones(7, np.float32)}, r"bias has shape \[7\], not \[8\]"),
+        ({"bias": np.ones(8, np.int32)}, "bias has dtype int32"),
+        ({"out": np.ones((3, 7), np.float32)}, r"out has shape \[3, 7\], not \[3, 8\]"),
+        ({"out": np.ones((3, 8), np.float16)}, "out has dtype float16"),
+        ({"out": np.ones((8, 3), np.float32).T}, "not contiguous"),
+    ]:
+        with pytest.raises(aotiny.Error, match=text):
+            aotiny.matmul(**{"x": x, "w": weight, **arguments})
+    readonly = np.ones((3, 8), np.float32)
+    readonly.flags.writeable = False
+    with pytest.raises((aotiny.Error, BufferError), match=r"read-?only"):
+        aotiny.matmul(x, weight, out=readonly)
+
+
+def test_another_type_of_weight_is_a_type_error():
+    x = np.ones((3, 64), np.float32)
+    for weight in (x, torch.ones(8, 64), None, "int4"):
+        with pytest.raises(TypeError):
+            aotiny.matmul(x, weight)
+
+
+def test_a_weight_is_of_one_type():
+    int4 = aotiny.quantize(weight_values(8, 64), "int4")
+    int8 = aotiny.quantize(weight_values(8, 64), "int8")
+    with pytest.raises(aotiny.Error, match="steps"):
+        aotiny.Int8.from_tensors(**int4.tensors(), group_size=32)
+    with pytest.raises(aotiny.Error, match="qdata has dtype int8, not uint8"):
+        aotiny.CoalescedInt4.from_tensors(**int8.tensors(), group_size=32)
+    with pytest.raises(aotiny.Error, match="group size 64"):
+        aotiny.Int8.from_tensors(**int8.tensors(), group_size=64)
