@@ -44,7 +44,7 @@ class ElfImage {
   // - its unique symbols (STB_GNU_UNIQUE) are weak ones, so that two models do not share variables
   //   and the object can be unloaded;
   // - undefined symbols named `renamed.first` become references to `renamed.second`, which must
-  //   not be longer, without a version.
+  //   not be longer, without a version; they stay as they are where other strings share the name.
   // Fails with NotSupported if the object has no room for the names.
   std::vector<Patch> prepare(const std::vector<std::string>& libraries,
                              const std::vector<std::pair<std::string, std::string>>& renamed) const;

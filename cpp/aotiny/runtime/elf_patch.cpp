@@ -166,10 +166,9 @@ std::vector<Patch> ElfImage::prepare(
     if (symbol.defined || symbol.name == 0) continue;
     for (const auto& [name, replacement] : renamed) {
       if (string_at(symbol.name) != name) continue;
-      require(
-          replacement.size() <= name.size() && is_unshared(symbol.name, name.size(), references),
-          Status::NotSupported, name_, ": the symbol ", name, " cannot be renamed to ", replacement,
-          ": other strings share its bytes");
+      if (replacement.size() > name.size() || !is_unshared(symbol.name, name.size(), references)) {
+        continue;
+      }
       patches.push_back({strings_ + symbol.name, terminated(replacement)});
       if (versions) {
         const uint64_t at = file_offset(*versions, 2 * symbols_.size(), "symbol versions") + 2 * i;

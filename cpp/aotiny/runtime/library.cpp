@@ -23,6 +23,10 @@ namespace {
 constexpr const char* kSoname = "libaotiny.so.0";
 constexpr const char* kAbiProbe = "aoti_torch_delete_tensor_object";
 
+// What models refer to, and what takes its place: see thread_exit.h and silent_stream.h.
+const std::vector<std::pair<std::string, std::string>> kRenamed = {
+    {"__cxa_thread_atexit", "aotiny_thread_exit"}, {"_ZSt4cerr", "aotinyerr"}};
+
 // An open library; closes itself.
 class Handle {
  public:
@@ -219,9 +223,7 @@ Library::Library(Bytes image, const std::string& name) {
     fail(Status::OperatorMissing, name, " needs ", missing.size(),
          " symbols that neither aotiny nor its dependencies provide: ", list);
   }
-  file_ = make_file(
-      image, elf.prepare(libraries_for(elf), {{"__cxa_thread_atexit", "aotiny_thread_exit"}}),
-      name);
+  file_ = make_file(image, elf.prepare(libraries_for(elf), kRenamed), name);
   const int mode = RTLD_NOW | RTLD_LOCAL | (is_shadowed() ? RTLD_DEEPBIND : 0);
   handle_ = ::dlopen(unique_path(file_.get()).c_str(), mode);
   require(handle_ != nullptr, Status::InvalidProgram, name,

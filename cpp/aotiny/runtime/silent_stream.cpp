@@ -1,0 +1,3 @@
+#include "aotiny/runtime/silent_stream.h"
+
+std::ostream aotinyerr(nullptr);
