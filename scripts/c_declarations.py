@@ -45,7 +45,14 @@ def declarations(path: Path, prefix: str = "aoti") -> dict[str, Declaration]:
     return found
 
 
-def exported_symbols() -> list[str]:
-    """The names in symbols.def, in its order."""
-    lines = SYMBOLS_FILE.read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+def exported_symbols() -> dict[str, Path]:
+    """The names in symbols.def, in its order, each with the header that its section names."""
+    symbols, header = {}, None
+    for line in SYMBOLS_FILE.read_text().splitlines():
+        if section := re.fullmatch(r"# (\S+\.h)", line):
+            header = REPOSITORY / "cpp/aotiny" / section[1]
+        elif line and not line.startswith("#"):
+            if line in symbols:
+                raise ValueError(f"{line} is twice in {SYMBOLS_FILE}")
+            symbols[line] = header
+    return symbols

@@ -114,7 +114,7 @@ class Shim:
     def last_error(self) -> str:
         """The thread's last error sentence; "" for a library that keeps none."""
         try:
-            function = self.library["_ZN6aotiny10last_errorEv"]
+            function = self.library.aotiny_last_error
         except AttributeError:
             return ""
         function.restype = ctypes.c_char_p

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Writes docs/symbols.md, the table of exported C symbols, from symbols.def and torch's headers.
+
+Needs torch installed, for its headers. `--check` writes nothing and fails if the file is stale.
+"""
+
+import argparse
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+from c_declarations import REPOSITORY, declarations, exported_symbols
+
+TABLE_FILE = REPOSITORY / "docs/symbols.md"
+# The first pattern that matches the beginning of a name, without aoti_torch_, is its family.
+FAMILIES = [
+    (r"device_type_|dtype_|layout_|memory_format_", "codes"),
+    (r"grad_mode_|check$|warn$", "thread state"),
+    (r"get_|is_", "attributes"),
+    (r"item_|scalar_to_tensor_", "scalars"),
+    (r"_reinterpret_tensor|as_strided", "views"),
+    (r"clone|copy_|tensor_copy_|zero_|assign_", "copies"),
+    (r"new_|empty_|create_tensor|delete_tensor", "creation"),
+    (r"proxy_executor_", "proxy"),
+    (r"cpu_int\d_plain_mm", "low-bit products"),
+    (r"cpu_(mm|addmm|bmm)_out|cpu__weight_int4pack", "products"),
+    (r"cpu__scaled_dot_product", "attention"),
+    (r"cpu_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),
+    (r"aotiny_thread_exit$|aotinyerr$", "stand-ins for a model's C++ imports"),
+    (r"aotiny_", "aotiny's own API"),
+]
+# What the C++ types of torch's headers are in C.
+TORCH_TYPES = {"c10::Half*": "uint16_t*", "c10::BFloat16*": "uint16_t*"}
+
+
+def torch_headers() -> list[Path]:
+    """Torch's headers that declare the ABI; empty without torch."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None:
+        return []
+    root = Path(spec.origin).parent / "include/torch/csrc/inductor/aoti_torch"
+    return [
+        root / "c/shim.h",
+        root / "c/shim_deprecated.h",
+        root / "c/shim_cpu.h",
+        root / "generated/c_shim_cpu.h",
+    ]
+
+
+def torch_types() -> dict[str, tuple[str, ...]]:
+    """The types of every function of torch's ABI, as C writes them."""
+    found = {}
+    for header in torch_headers():
+        for name, declaration in declarations(header).items():
+            found[name] = tuple(TORCH_TYPES.get(kind, kind) for kind in declaration.types)
+    return found
+
+
+def our_types() -> dict[str, tuple[str, ...]]:
+    """The types of every function that the C headers declare."""
+    headers = sorted({path for path in exported_symbols().values() if path.parent.name == "abi"})
+    return {
+        name: declaration.types
+        for header in headers
+        for name, declaration in declarations(header).items()
+    }
+
+
+def family(symbol: str) -> str:
+    for pattern, name in FAMILIES:
+        if re.match(pattern, symbol.removeprefix("aoti_torch_")):
+            return name
+    raise SystemExit(f"{symbol} belongs to no family: add one to {Path(__file__).name}")
+
+
+def table() -> str:
+    ours, torchs = our_types(), torch_types()
+    lines = [
+        "# Exported C symbols",
+        "",
+        "Made from `cpp/aotiny/abi/symbols.def` and torch 2.13's headers by",
+        "`scripts/make_symbol_table.py`. The last column says whether torch declares the function,",
+        "and with the same types.",
+        "",
+        "| symbol | family | torch 2.13 |",
+        "|---|---|---|",
+    ]
+    for symbol in exported_symbols():
+        if symbol not in torchs:
+            verdict = "not in torch"
+        else:
+            verdict = "same types" if torchs[symbol] == ours[symbol] else "other types"
+        lines.append(f"| `{symbol}` | {family(symbol)} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="fail if the file is stale")
+    arguments = parser.parse_args()
+    if not torch_headers():
+        raise SystemExit("torch is not installed: its headers are needed")
+    if not arguments.check:
+        TABLE_FILE.write_text(table())
+    elif not TABLE_FILE.exists() or TABLE_FILE.read_text() != table():
+        print(f"{TABLE_FILE} is stale: run {sys.argv[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
