@@ -25,7 +25,7 @@ std::vector<const QuantizeRowKernels*> kernels() {
 Quantized run(QuantizeRow quantize, const void* x, int64_t k, KOrder order) {
   Quantized result{std::vector<int8_t>(static_cast<size_t>(k), 77),
                    std::vector<BlockScale>(static_cast<size_t>(k / kBlock), {-1, -1})};
-  quantize(x, k, order, result.q.data(), result.blocks.data());
+  quantize(x, k, order, 1, result.q.data(), result.blocks.data());
   return result;
 }
 
@@ -120,21 +120,30 @@ TEST(QuantizeActivations, ChosenByTheFeatures) {
 #endif
 }
 
-TEST(QuantizeActivations, RowsMayBeStrided) {
-  const int64_t m = 700, k = 64, stride = 71;
+TEST(QuantizeActivations, RowsMayBeStridedAndComeInTiles) {
+  const int64_t m = 703, k = 64, stride = 71;
   const std::vector<float> x = gaussian(m * stride, 3);
-  std::vector<int8_t> q(static_cast<size_t>(m * k) + 1, 77);
-  std::vector<BlockScale> blocks(static_cast<size_t>(m * 2) + 1, {-1, -1});
-  quantize_activations(x.data(), DType::Float32, stride, m, k, KOrder::Natural, q.data(),
-                       blocks.data());
-  for (int64_t i = 0; i < m; ++i) {
-    const Quantized row =
-        run(quantize_row_kernels({}).float32, x.data() + i * stride, k, KOrder::Natural);
-    EXPECT_TRUE(std::equal(row.q.begin(), row.q.end(), q.begin() + i * k)) << i;
-    EXPECT_EQ(blocks[static_cast<size_t>(2 * i + 1)].d, row.blocks[1].d);
+  for (const int64_t tile_rows : {1, 5, 8}) {
+    std::vector<int8_t> q(static_cast<size_t>(m * k) + 1, 77);
+    std::vector<BlockScale> blocks(static_cast<size_t>(m * 2) + 1, {-1, -1});
+    quantize_activations(x.data(), DType::Float32, stride, m, k, KOrder::Natural, tile_rows,
+                         q.data(), blocks.data());
+    for (int64_t i = 0; i < m; ++i) {
+      const Quantized row =
+          run(quantize_row_kernels({}).float32, x.data() + i * stride, k, KOrder::Natural);
+      const int64_t first = i / tile_rows * tile_rows, rows = std::min(tile_rows, m - first);
+      for (int64_t block = 0; block < 2; ++block) {
+        const int64_t place = first * 2 + block * rows + i - first;
+        EXPECT_TRUE(std::equal(row.q.begin() + 32 * block, row.q.begin() + 32 * (block + 1),
+                               q.begin() + 32 * place))
+            << i;
+        EXPECT_EQ(blocks[place].d, row.blocks[block].d);
+        EXPECT_EQ(blocks[place].sum, row.blocks[block].sum);
+      }
+    }
+    EXPECT_EQ(q.back(), 77);
+    EXPECT_EQ(blocks.back().d, -1);
   }
-  EXPECT_EQ(q.back(), 77);
-  EXPECT_EQ(blocks.back().d, -1);
 }
 
 }  // namespace

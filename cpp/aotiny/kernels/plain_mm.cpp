@@ -34,6 +34,7 @@ struct Portable {
     return sum;
   }
 
+  static F32 set1(float x) { return F32{x, x, x, x}; }
   static F32 fma(F32 a, F32 b, F32 c) { return a * b + c; }
   static F32 fnma(F32 a, F32 b, F32 c) { return c - a * b; }
 };

@@ -27,8 +27,8 @@ struct PlainPanel {
 struct PlainTile {
   int64_t groups;
   int64_t group_blocks;      // blocks a group
-  const int8_t* q;           // [rows][k]
-  const BlockScale* blocks;  // [rows][k / 32]
+  const int8_t* q;           // [k / 32][rows][32]
+  const BlockScale* blocks;  // [k / 32][rows]
   const float* scale;        // [groups][lanes]
   const float* zero;
   PlainPanel packed;        // for `direct`

@@ -67,6 +67,7 @@ struct Avx2 {
     }
   }
 
+  static F32 set1(float x) { return _mm256_set1_ps(x); }
   static F32 fma(F32 a, F32 b, F32 c) { return _mm256_fmadd_ps(a, b, c); }
   static F32 fnma(F32 a, F32 b, F32 c) { return _mm256_fnmadd_ps(a, b, c); }
 };

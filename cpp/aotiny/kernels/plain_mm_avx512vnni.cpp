@@ -51,6 +51,7 @@ struct Avx512Vnni {
     return (I32)sum;
   }
 
+  static F32 set1(float x) { return _mm512_set1_ps(x); }
   static F32 fma(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 fnma(F32 a, F32 b, F32 c) { return _mm512_fnmadd_ps(a, b, c); }
 };

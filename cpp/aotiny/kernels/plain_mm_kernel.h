@@ -1,6 +1,7 @@
 // The kernel, written once over Isa (see plain_mm_unpack.h), which also has
 //   kMaxRows                          rows of x in a tile
 //   dot<Codes>(const U32 w[8], q)     Σ w·q over a block, exactly; q is 32 int8
+//   set1(x)                           x in every lane
 //   fma(a, b, c), fnma(a, b, c)       a·b + c and c − a·b
 #pragma once
 
@@ -26,14 +27,15 @@ template <class Isa, class CodesT>
 struct UnpackedSource {
   using Codes = CodesT;
   static void load(const PlainTile& tile, int64_t block, typename Isa::U32* w) {
-    __builtin_memcpy(w, tile.unpacked + block * 8 * sizeof(*w), 8 * sizeof(*w));
+    for (int i = 0; i < 8; ++i) {
+      __builtin_memcpy(w + i, tile.unpacked + (8 * block + i) * sizeof(*w), sizeof(*w));
+    }
   }
 };
 
 template <class Isa, class Source, int kRows>
 void run_rows(const PlainTile& tile) {
   using F32 = typename Isa::F32;
-  const int64_t num_blocks = tile.groups * tile.group_blocks;
   F32 total[kRows] = {};
   int64_t block = 0;
   for (int64_t group = 0; group < tile.groups; ++group) {
@@ -45,11 +47,12 @@ void run_rows(const PlainTile& tile) {
       Source::load(tile, block, w);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const BlockScale x = tile.blocks[r * num_blocks + block];
-        const int8_t* q = tile.q + (r * num_blocks + block) * kBlock;
+        const BlockScale& x = tile.blocks[block * kRows + r];
+        const int8_t* q = tile.q + (block * kRows + r) * kBlock;
         const F32 dot =
             __builtin_convertvector(Isa::template dot<typename Source::Codes>(w, q), F32);
-        total[r] = Isa::fma(Isa::fnma(zero, F32{} + x.sum, dot) * scale, F32{} + x.d, total[r]);
+        total[r] =
+            Isa::fma(Isa::fnma(zero, Isa::set1(x.sum), dot) * scale, Isa::set1(x.d), total[r]);
       }
     }
   }

@@ -182,7 +182,8 @@ const char* plain_mm(const PlainMmArgs& args, const CpuFeatures& features) {
   Scratch<int8_t> q(args.m * args.k);
   Scratch<BlockScale> blocks(args.m * (args.k / kBlock));
   quantize_activations(args.x, args.dtype, args.x_stride, args.m, args.k,
-                       format_info(args.format).order, q.data(), blocks.data(), features);
+                       format_info(args.format).order, plan.tile_rows, q.data(), blocks.data(),
+                       features);
   const int64_t num_panels = ceil_div(args.n, kernels.lanes);
   const int64_t num_chunks = ceil_div(args.m, plan.chunk_rows);
   parallel_for(num_chunks * num_panels, plan.grain, [&](int64_t begin, int64_t end) {

@@ -11,9 +11,10 @@ namespace aotiny {
 namespace {
 
 template <class T>
-void quantize_row(const void* source, int64_t k, KOrder order, int8_t* q, BlockScale* blocks) {
+void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int8_t* q,
+                  BlockScale* blocks) {
   const T* x = static_cast<const T*>(source);
-  for (; k > 0; k -= kBlock, x += kBlock, q += kBlock, ++blocks) {
+  for (; k > 0; k -= kBlock, x += kBlock, q += kBlock * step, blocks += step) {
     float values[kBlock];
     uint32_t largest = 0;  // as bits: the order of the magnitudes, NaN and infinity above all
     for (int64_t i = 0; i < kBlock; ++i) {
@@ -53,7 +54,7 @@ const QuantizeRowKernels& quantize_row_kernels(const CpuFeatures& features) {
 }
 
 void quantize_activations(const void* x, DType dtype, int64_t row_stride, int64_t m, int64_t k,
-                          KOrder order, int8_t* q, BlockScale* blocks,
+                          KOrder order, int64_t tile_rows, int8_t* q, BlockScale* blocks,
                           const CpuFeatures& features) {
   const QuantizeRowKernels& kernels = quantize_row_kernels(features);
   const QuantizeRow quantize = dtype == DType::Float32   ? kernels.float32
@@ -62,8 +63,10 @@ void quantize_activations(const void* x, DType dtype, int64_t row_stride, int64_
   const int64_t row_bytes = row_stride * static_cast<int64_t>(itemsize(dtype));
   parallel_for(m, 1 + kGrain / k, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      quantize(static_cast<const char*>(x) + i * row_bytes, k, order, q + i * k,
-               blocks + i * (k / kBlock));
+      const int64_t first = i / tile_rows * tile_rows;
+      const int64_t rows = std::min(tile_rows, m - first);
+      quantize(static_cast<const char*>(x) + i * row_bytes, k, order, rows,
+               q + first * k + (i - first) * kBlock, blocks + first * (k / kBlock) + (i - first));
     }
   });
 }

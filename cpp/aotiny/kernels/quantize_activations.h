@@ -19,9 +19,11 @@ struct BlockScale {
   float sum;  // an integer, at most 32·127 in magnitude
 };
 
-// One row: x [k], of the dtype that the function is for, to q [k], in each block in the given
-// order, and blocks [k / 32]. k is a multiple of 32.
-using QuantizeRow = void (*)(const void* x, int64_t k, KOrder order, int8_t* q, BlockScale* blocks);
+// One row: x [k], of the dtype that the function is for, to k / 32 blocks of q, each in the given
+// order, and to `blocks`. From a block to the next it is 32·step int8 and `step` BlockScales. k is
+// a multiple of 32.
+using QuantizeRow = void (*)(const void* x, int64_t k, KOrder order, int64_t step, int8_t* q,
+                             BlockScale* blocks);
 
 struct QuantizeRowKernels {
   const char* name;
@@ -35,9 +37,11 @@ extern const QuantizeRowKernels kQuantizeRowAvx512;
 const QuantizeRowKernels& quantize_row_kernels(const CpuFeatures& features);
 
 // x [m, k] with unit stride along k and `row_stride` elements between rows, of dtype float32,
-// float16 or bfloat16, to q [m, k] and blocks [m, k / 32]; parallel over rows.
+// float16 or bfloat16; parallel over rows. The result is in tiles of `tile_rows` rows (the last of
+// those that remain), which follow each other: a tile has q as [k / 32][rows][32] and blocks as
+// [k / 32][rows], so that a kernel reads both from front to back.
 void quantize_activations(const void* x, DType dtype, int64_t row_stride, int64_t m, int64_t k,
-                          KOrder order, int8_t* q, BlockScale* blocks,
+                          KOrder order, int64_t tile_rows, int8_t* q, BlockScale* blocks,
                           const CpuFeatures& features = cpu_features());
 
 }  // namespace aotiny

@@ -29,7 +29,8 @@ int sum_of(__m256i values) {
 }
 
 template <class T>
-void quantize_row(const void* source, int64_t k, KOrder order, int8_t* q, BlockScale* blocks) {
+void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int8_t* q,
+                  BlockScale* blocks) {
   const T* x = static_cast<const T*>(source);
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   const __m256i limit = _mm256_set1_epi32(127);
@@ -37,7 +38,7 @@ void quantize_row(const void* source, int64_t k, KOrder order, int8_t* q, BlockS
   const __m256i lanes = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const __m256i even_odd = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
-  for (; k > 0; k -= 32, x += 32, q += 32, ++blocks) {
+  for (; k > 0; k -= 32, x += 32, q += 32 * step, blocks += step) {
     __m256 values[4];
     __m256i largest = _mm256_setzero_si256();
     for (int i = 0; i < 4; ++i) {

@@ -15,13 +15,14 @@ __m512 load(const BFloat16* x) {
 }
 
 template <class T>
-void quantize_row(const void* source, int64_t k, KOrder order, int8_t* q, BlockScale* blocks) {
+void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int8_t* q,
+                  BlockScale* blocks) {
   const T* x = static_cast<const T*>(source);
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i limit = _mm512_set1_epi32(127);
   const __m256i even_odd = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
-  for (; k > 0; k -= 32, x += 32, q += 32, ++blocks) {
+  for (; k > 0; k -= 32, x += 32, q += 32 * step, blocks += step) {
     const __m512 low = load(x), high = load(x + 16);
     const uint32_t bits = _mm512_reduce_max_epu32(
         _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
