@@ -68,6 +68,13 @@ def test_cache_root(monkeypatch, tmp_path):
     assert str(files.cache_root("elsewhere")) == "elsewhere"
 
 
+def test_missing_packages_are_named(monkeypatch):
+    found = lambda name: None if name in ("tokenizers", "safetensors") else object()  # noqa: E731
+    monkeypatch.setattr(files, "find_spec", found)
+    with pytest.raises(ImportError, match=r"safetensors, tokenizers.*aotiny\[demo\]"):
+        files.require_extra()
+
+
 def test_a_failing_worker_is_one_sentence(tmp_path):
     with pytest.raises(RuntimeError, match="the aotiny process ended with"):
         measure._start("aotiny", tmp_path / "none.pt2", tmp_path, "cold")

@@ -14,6 +14,7 @@ from torch import nn  # noqa: E402
 from aotiny.exporter import export as export_module  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
 from aotiny.exporter.manifest import mutated_buffers  # noqa: E402
+from aotiny.exporter.progress import Progress  # noqa: E402
 from aotiny.exporter.quantize import QuantizedLinear, quantize_linears  # noqa: E402
 from aotiny.exporter.target import TARGETS, choose_target  # noqa: E402
 from plain_reference import int8_values, unpack_int4_weight  # noqa: E402
@@ -288,6 +289,10 @@ class Plain(nn.Module):
         ({"path": "model.zip"}, ValueError, "ends in .pt2"),
         ({"path": "missing/model.pt2"}, FileNotFoundError, "missing"),
         ({"module": lambda x: x}, TypeError, "function"),
+        ({"module": nn.Sequential(nn.Dropout(0.5))}, ValueError, "0 is in training mode"),
+        ({"module": nn.Linear(2, 2, device="meta")}, ValueError, "weight is on meta"),
+        ({"module": lambda_module(lambda m, x: (x + 1, None))}, TypeError, "only tensors"),
+        ({"module": lambda_module(lambda m, x: x.add_(1))}, ValueError, "writes to its input"),
         ({"target": "x86-64-v9"}, ValueError, "x86-64-v9"),
         ({"constants": "elsewhere"}, ValueError, "elsewhere"),
         ({"quantize": "int4"}, ValueError, "no linear layer"),
@@ -311,6 +316,14 @@ def test_failed_export_keeps_the_package_that_was_there(tmp_path):
         aotiny.export(Plain(), (torch.ones(3),), path, options={"nonsense": 1})
     assert path.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_progress_is_printed_only_when_asked(capsys):
+    for verbose, printed in ((None, 0), (False, 0), (True, 2)):
+        with Progress(verbose).stage("trace"):
+            pass
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("aotiny: trace") == printed
 
 
 def test_other_torch_versions_are_refused(monkeypatch):
@@ -348,3 +361,18 @@ def test_derived_and_unnamed_dimensions():
     assert (double["min"], double["max"], double["multiple_of"]) == (4, 20, 2)
     assert (single["min"], single["max"]) == (2, 10) and "multiple_of" not in single
     assert double["name"] == f"2*{single['name']}"
+
+
+def test_sizes_can_be_outputs(tmp_path):
+    n = torch.export.Dim("n", min=1, max=9)
+    manifest = aotiny.export(
+        lambda_module(lambda m, x: (x.exp(), x.shape[0] * 2)),
+        (torch.ones(3, 4),),
+        tmp_path / "sizes.pt2",
+        dynamic_shapes={"args": ({0: n},)},
+    )
+    assert manifest["outputs"][1]["dtype"] == "int64" and manifest["outputs"][1]["shape"] == []
+    assert manifest["inputs"][0]["shape"][0] == {"name": "n", "min": 1, "max": 9}
+    model = aotiny.Model(tmp_path / "sizes.pt2")
+    for size in (1, 9):
+        assert model(torch.ones(size, 4))[1].item() == 2 * size

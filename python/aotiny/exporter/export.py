@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from .progress import Callback, Progress
@@ -25,6 +26,21 @@ def _require_torch() -> None:
             f"aotiny.export needs torch {SUPPORTED_TORCH}, whose compiled code it knows; "
             f"this is torch {torch.__version__}"
         )
+
+
+def _check_module(module) -> None:
+    """Refuses what would trace, but into a model that answers wrongly or not at all."""
+    from torch import nn
+
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module is a torch.nn.Module, not {type(module).__name__}")
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        if tensor.device.type != "cpu":
+            raise ValueError(f"{name} is on {tensor.device}; move the module to the CPU")
+    kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+    for name, part in module.named_modules():
+        if part.training and isinstance(part, kinds):
+            raise ValueError(f"{name or 'the module'} is in training mode; call eval() first")
 
 
 @contextmanager
@@ -96,8 +112,7 @@ def export(
         raise ValueError(f"a package's name ends in .pt2, not {path.name!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module is a torch.nn.Module, not {type(module).__name__}")
+    _check_module(module)
     chosen = choose_target(target, host_features())
     defaults = compile_options(chosen, constants)
     stages = Progress(verbose, progress)
@@ -117,7 +132,8 @@ def export(
     with stages.stage("trace"), torch.no_grad(), _without_future_warnings():
         program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)
         dims = Dimensions(program)
-        if dynamic_shapes:
+        # Other ways to say dynamic_shapes give no names.
+        if isinstance(dynamic_shapes, Mapping | tuple | list):
             arguments, shapes = _by_parameter(module, args, kwargs, dynamic_shapes)
             dims.learn_names(list(user_tensors(program).values()), arguments, shapes)
         description = describe(program, dims, input_ranges or {})
