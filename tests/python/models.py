@@ -1,0 +1,198 @@
+"""Tiny packages for the loader's tests, compiled once a session, in a process of their own.
+
+The packages are those of plain AOTInductor: no manifest, no dependency on aotiny. Test modules
+import package_fixture for the fixture `package`.
+"""
+
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aotiny
+
+OPTIONS = {
+    "aot_inductor.link_libtorch": False,
+    "aot_inductor.package_constants_on_disk_format": "binary_blob",
+    "aot_inductor.use_consts_asm_build": False,
+    "cpp.vec_isa_ok": True,
+    "cpp.dynamic_threads": True,
+}
+
+# Each source defines `module` and `example`, and may define `dynamic` and `options`.
+SOURCES = {
+    # x [n, 16] -> x * scale + shift
+    "affine": """
+class Affine(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((16,), scale))
+        self.shift = torch.nn.Parameter(torch.arange(16.0))
+    def forward(self, x):
+        return x * self.scale + self.shift
+module, example = Affine(2.0), (torch.zeros(3, 16),)
+dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
+""",
+    "other_affine": """
+class Affine(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((16,), scale))
+        self.shift = torch.nn.Parameter(torch.arange(16.0))
+    def forward(self, x):
+        return x * self.scale + self.shift
+module, example = Affine(-5.0), (torch.zeros(3, 16),)
+dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
+""",
+    # The same with its weights inside the library, by assembly: an executable stack is asked for.
+    "embedded": """
+class Affine(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((16,), 2.0))
+        self.shift = torch.nn.Parameter(torch.arange(16.0))
+    def forward(self, x):
+        return x * self.scale + self.shift
+module, example = Affine(), (torch.zeros(3, 16),)
+options = {"aot_inductor.package_constants_on_disk_format": None,
+           "aot_inductor.use_consts_asm_build": True}
+""",
+    # Compiled with PyTorch's defaults: the library asks for libtorch.
+    "default_options": """
+class Scale(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((16,), 3.0))
+    def forward(self, x):
+        return x * self.scale
+module, example = Scale(), (torch.zeros(3, 16),)
+options = None
+""",
+    # Returns its input, a view of it, the same result twice, and None.
+    "aliases": """
+class Aliases(torch.nn.Module):
+    def forward(self, x):
+        y = x + 1
+        return x, x[1:], y, y, None
+module, example = Aliases(), (torch.zeros(3, 16),)
+""",
+    # A buffer that every run adds to.
+    "counter": """
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.zeros(16))
+        self.weight = torch.nn.Parameter(torch.ones(16))
+    def forward(self, x):
+        self.total.add_(x)
+        return self.total * self.weight
+module, example = Counter(), (torch.zeros(16),)
+""",
+    # Indices are checked by the code, in one thread, so that a bad one is an error of the run.
+    "lookup": """
+class Lookup(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.arange(40.0).reshape(10, 4))
+    def forward(self, i):
+        return self.table[i]
+module, example = Lookup(), (torch.zeros(3, dtype=torch.int64),)
+options = {"cpp.threads": 1, "cpp.dynamic_threads": False}
+""",
+    # An operator without a C shim.
+    "proxy": """
+class Proxy(torch.nn.Module):
+    def forward(self, x):
+        return torch.multinomial(x, 2)
+module, example = Proxy(), (torch.rand(3, 16),)
+""",
+    # An operator whose C shim is a library of the test's own.
+    "custom": """
+@torch.library.custom_op("tests::triple", mutates_args=())
+def triple(x: torch.Tensor) -> torch.Tensor:
+    return x * 3
+triple.register_fake(torch.empty_like)
+class Custom(torch.nn.Module):
+    def forward(self, x):
+        return torch.ops.tests.triple(x) + 1
+module, example = Custom(), (torch.zeros(3, 16),)
+options = {"aot_inductor.custom_ops_to_c_shims": {torch.ops.tests.triple.default:
+    ["int32_t aoti_torch_cpu_triple(AtenTensorHandle, AtenTensorHandle*)"]}}
+""",
+}
+
+_COMPILE = """
+import sys
+import torch
+torch.manual_seed(0)
+dynamic, options = None, {}
+exec(sys.argv[1])
+program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
+merged = None if options is None else {**eval(sys.argv[3]), **options}
+torch._inductor.aoti_compile_and_package(program, package_path=sys.argv[2],
+                                         inductor_configs=merged)
+"""
+
+
+def compile_model(name: str, folder: Path) -> Path:
+    path = folder / f"{name}.pt2"
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPILE, SOURCES[name], str(path), repr(OPTIONS)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert path.exists(), done.stderr[-4000:]
+    return path
+
+
+@pytest.fixture(scope="session", name="package")
+def package_fixture(tmp_path_factory):
+    """package(name): the path of one of SOURCES, compiled when it is first asked for."""
+    folder = tmp_path_factory.getbasetemp() / "packages"  # one for all modules that import this
+    folder.mkdir(exist_ok=True)
+    lock = threading.Lock()
+
+    def get(name: str) -> Path:
+        path = folder / f"{name}.pt2"
+        with lock:
+            return path if path.exists() else compile_model(name, folder)
+
+    return get
+
+
+def x(rows=3):
+    return np.random.default_rng(5).standard_normal((rows, 16)).astype(np.float32)
+
+
+def affine(x, scale):
+    """What the affine models compute; `affine` has scale 2, `other_affine` -5."""
+    return x * np.float32(scale) + np.arange(16, dtype=np.float32)
+
+
+def failure(call, *args) -> aotiny.Error:
+    with pytest.raises(aotiny.Error) as caught:
+        call(*args)
+    assert caught.value.code != 0
+    return caught.value
+
+
+def rewrite(source: Path, target: Path, change) -> Path:
+    """Copies a package; change(name, data) gives an entry's new data, or None to drop it."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            data = change(item.filename, old.read(item))
+            if data is not None:
+                new.writestr(item.filename, data)
+    return target
+
+
+def add_entry(source: Path, target: Path, name: str, data: bytes | str) -> Path:
+    """Copies a package byte by byte and appends an entry below its root folder."""
+    target.write_bytes(source.read_bytes())
+    with zipfile.ZipFile(target, "a", zipfile.ZIP_STORED) as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/{name}", data)
+    return target
