@@ -161,31 +161,55 @@ TEST(Gemm, EveryPathOnEveryInstructionSet) {
   for (const DType dtype : kDtypes) {
     for (const CpuFeatures& features : feature_levels()) {
       for (const Case& test : cases(dtype)) {
-        const GemmProblem problem{dtype, test.m, test.n, test.k, test.a, test.b, test.c, 2};
+        const GemmProblem problem{dtype, test.m, test.n, test.k, test.a, test.b, test.c, 1};
         const GemmChoice chosen = choose_gemm(problem, features, blas() != nullptr);
         std::vector<GemmChoice> choices = {chosen};
         if (dtype != DType::Float64) {
           const bool native = dtype == DType::BFloat16 && features.avx512_bf16;
           for (const GemmPath path : {GemmPath::Tile, GemmPath::Dot}) {
             for (const bool transposed : {false, true}) {
-              choices.push_back({path, transposed, transposed == (test.m > test.n), native, 2});
+              choices.push_back({path, transposed, transposed == (test.m > test.n), native, 1});
             }
           }
         }
-        if (dtype == DType::Float64) choices.push_back({.path = GemmPath::Plain, .pieces = 2});
-        if ((dtype == DType::Float64 || dtype == DType::Float32) && blas() != nullptr) {
-          choices.push_back({.path = GemmPath::Blas, .pieces = 2});
-          choices.push_back({.path = GemmPath::Blas, .transposed = true, .pieces = 2});
-        }
-        for (GemmChoice choice : choices) {
-          choice.pieces = 1;
+        if (dtype == DType::Float64) choices.push_back({.path = GemmPath::Plain});
+        for (const GemmChoice& choice : choices) {
           check(test, features, choice, 0.0, false);
           check(test, features, choice, 0.5, false);
-          choice.pieces = test.k % 2 == 0 ? 2 : 1;  // threads are slow to start
           check(test, features, choice, 1.0, true);
           if (HasFatalFailure()) return;
         }
       }
+    }
+  }
+}
+
+TEST(Gemm, Blas) {
+  if (blas() == nullptr) GTEST_SKIP() << blas_failure();
+  for (const DType dtype : {DType::Float32, DType::Float64}) {
+    for (const Case& test : cases(dtype)) {
+      for (const bool transposed : {false, true}) {
+        const GemmChoice choice{.path = GemmPath::Blas, .transposed = transposed};
+        check(test, {}, choice, 0.0, false);
+        check(test, {}, choice, 0.5, false);
+        check(test, {}, choice, 1.0, true);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Gemm, SplitsOverThreads) {
+  const Case linear{DType::Float32, 50, 97, 40, {40, 1}, {1, 40}, {97, 1}};
+  const Case doubles{DType::Float64, 50, 97, 40, {40, 1}, {1, 40}, {97, 1}};
+  for (const int pieces : {2, 3, 7}) {
+    for (const bool split_columns : {false, true}) {
+      check(linear, cpu_features(), {GemmPath::Tile, true, split_columns, false, pieces}, 1, true);
+      check(linear, cpu_features(), {GemmPath::Tile, false, split_columns, false, pieces}, 1, true);
+      check(linear, cpu_features(), {GemmPath::Dot, split_columns, false, false, pieces}, 1, true);
+      check(doubles, {}, {GemmPath::Plain, false, false, false, pieces}, 1, true);
+      if (blas() == nullptr) continue;
+      check(doubles, {}, {GemmPath::Blas, split_columns, false, false, pieces}, 1, true);
     }
   }
 }
@@ -205,7 +229,7 @@ TEST(Gemm, ARowDoesNotDependOnTheOthers) {
   for (const CpuFeatures& features : feature_levels()) {
     for (const GemmPath path : {GemmPath::Tile, GemmPath::Dot}) {
       std::vector<float> all(21 * 33), one(33);
-      const GemmChoice choice{.path = path, .transposed = path == GemmPath::Tile, .pieces = 2};
+      const GemmChoice choice{.path = path, .transposed = path == GemmPath::Tile};
       GemmOperands operands;
       operands.a = a.memory.data();
       operands.b = b.memory.data();

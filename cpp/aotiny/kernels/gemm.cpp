@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kMaxLanes = 16;
 constexpr int64_t kDepth = 1024;   // of k in one panel, which then fits the second-level cache
 constexpr int64_t kLine = 64;      // elements of C finished at once
-constexpr int64_t kDotBlock = 12;  // rows of x at once, in whole groups for every table's dot_rows
+constexpr int64_t kDotBlock = 12;  // rows of x at once
 
 Strides2 swapped(Strides2 strides) { return {strides.column, strides.row}; }
 
@@ -161,14 +161,15 @@ void dot_columns(const Product& p, const Block& x, int64_t begin, int64_t end) {
     const int64_t columns = std::min(kLine, end - c0);
     for (int64_t r0 = 0; r0 < p.rows; r0 += kDotBlock) {
       const int64_t rows = std::min(kDotBlock, p.rows - r0);
+      const int64_t groups = (rows + kernels.dot_rows - 1) / kernels.dot_rows;
+      const int64_t group = (rows + groups - 1) / groups;  // groups of even size
       for (int64_t j = 0; j < columns; j += 4) {
         const int64_t w_rows = std::min<int64_t>(4, columns - j);
         const Block w = prepare(p, w_rows, p.k, p.v + (c0 + j) * p.v_strides.column * p.itemsize,
                                 p.v_strides.column, p.v_strides.row, converted.data(), false);
-        for (int64_t r = 0; r < rows; r += kernels.dot_rows) {
-          kernels.dot(std::min(kernels.dot_rows, rows - r), w_rows, p.k,
-                      x.data + (r0 + r) * x.outer * size, x.outer, w.data, w.outer,
-                      sums + r * kLine + j, kLine);
+        for (int64_t r = 0; r < rows; r += group) {
+          kernels.dot(std::min(group, rows - r), w_rows, p.k, x.data + (r0 + r) * x.outer * size,
+                      x.outer, w.data, w.outer, sums + r * kLine + j, kLine);
         }
       }
       finish_block(p, r0, rows, c0, columns, sums, kLine);

@@ -21,9 +21,9 @@ struct Avx512Vnni {
   // Rows 0, 4, 8 and 12 from `rows`.
   static __m512i every_fourth(const uint8_t* rows, int64_t stride) {
     __m512i v = _mm512_castsi128_si512(load(rows));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load(rows + 4 * stride));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load(rows + 8 * stride));
-    return _mm512_mask_broadcast_i32x4(v, 0xf000, load(rows + 12 * stride));
+    v = _mm512_inserti32x4(v, load(rows + 4 * stride), 1);
+    v = _mm512_inserti32x4(v, load(rows + 8 * stride), 2);
+    return _mm512_inserti32x4(v, load(rows + 12 * stride), 3);
   }
 
   static void transpose(const uint8_t* rows, int64_t stride, U32* out) {
