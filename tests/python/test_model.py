@@ -75,7 +75,7 @@ def test_weights_are_used_where_they_lie(affine_package, rows):
 
 def test_model_compiled_for_libtorch_runs_without_it(package, run_python):
     path = package("default_options")
-    assert any("libtorch" in name for name in aotiny.inspect(path)["models"][0]["needed"])
+    assert any("libtorch" in name for name in aotiny.inspect(path)["models"]["model"]["needed"])
     code = """
 import sys, aotiny
 y, = aotiny.Model(sys.argv[1])(aotiny.empty([3, 16]))
@@ -266,12 +266,14 @@ def test_indices_out_of_range(package, tmp_path, capfd):
 def test_operators_without_a_shim(package):
     error = failure(aotiny.Model, package("proxy"))
     assert error.name == "OperatorMissing" and "multinomial" in str(error)
-    assert "multinomial" in aotiny.inspect(package("proxy"))["models"][0]["proxy_operators"][0]
+    assert (
+        "multinomial" in aotiny.inspect(package("proxy"))["models"]["model"]["proxy_operators"][0]
+    )
 
 
 def test_missing_symbols_are_named(package):
     path = package("custom")
-    assert aotiny.inspect(path)["models"][0]["missing_symbols"] == ["aoti_torch_cpu_triple"]
+    assert aotiny.inspect(path)["models"]["model"]["missing_symbols"] == ["aoti_torch_cpu_triple"]
     error = failure(aotiny.Model, path)
     assert error.name == "OperatorMissing" and "aoti_torch_cpu_triple" in str(error)
 

@@ -36,9 +36,9 @@ def replace(source, target, suffix, data):
 
 def test_inspect(source):
     found = aotiny.inspect(source)
-    assert found["manifest"] is None and found["inputs"] is None
+    assert found["torch_version"] is None and found["inputs"] is None
     assert found["bytes"] == source.stat().st_size
-    (model,) = found["models"]
+    (model,) = found["models"].values()
     assert model["missing_symbols"] == []
     assert "aoti_torch_empty_strided" in model["required_symbols"]
     assert model["weights_bytes"] == 128

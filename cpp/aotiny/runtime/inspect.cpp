@@ -20,7 +20,6 @@ Json inspect_model(const Package& package, const PackagedModel& model) {
     }
   }
   Json result;
-  result["name"] = model.name;
   result["library_bytes"] = model.library.size;
   result["weights_bytes"] = model.weights ? Json(model.weights->size) : Json(nullptr);
   result["metadata"] = model.metadata;
@@ -39,23 +38,23 @@ std::string inspect_package(const std::string& path) {
   Json result;
   result["path"] = path;
   result["bytes"] = package.file().bytes().size();
-  Json manifest = nullptr;
+  Json manifest = Json::object();
   if (package.manifest()) {
     static_cast<void>(parse_manifest(*package.manifest(), path));  // refuses a malformed one
     manifest = Json::parse(*package.manifest());
   }
-  for (const char* key : {"inputs", "outputs", "constants", "quantization", "compile_options"}) {
-    result[key] = manifest.is_object() && manifest.contains(key) ? manifest[key] : Json(nullptr);
+  for (const char* key : {"aotiny_version", "torch_version", "device", "cpu", "inputs", "outputs",
+                          "constants", "quantization", "compile_options"}) {
+    result[key] = manifest.contains(key) ? manifest[key] : Json(nullptr);
   }
-  result["models"] = Json::array();
+  result["models"] = Json::object();
   for (const PackagedModel& model : package.models()) {
-    result["models"].push_back(inspect_model(package, model));
+    result["models"][model.name] = inspect_model(package, model);
   }
   result["entries"] = Json::array();
   for (const ZipEntry& entry : package.entries()) {
     result["entries"].push_back({{"name", entry.name}, {"bytes", entry.size}});
   }
-  result["manifest"] = std::move(manifest);
   // File and symbol names may hold any bytes.
   return result.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -6,13 +6,14 @@
 namespace aotiny {
 
 // A JSON object:
-//   path, bytes, manifest (as stored, or null),
-//   entries: [{name, bytes}],
-//   models: [{name, library_bytes, weights_bytes (null if they are in the code), metadata,
-//             needed, required_symbols (those that aotiny or its dependencies must provide),
-//             missing_symbols, proxy_operators, executable_stack}]
-// and, from the manifest where there is one: inputs, outputs, constants, quantization,
-// compile_options. Fails as opening the package does.
+//   path, bytes,
+//   from the manifest, null without one: aotiny_version, torch_version, device, cpu, inputs,
+//     outputs, constants, quantization, compile_options,
+//   models: by name {library_bytes, weights_bytes (null if they are in the code), metadata, needed,
+//     required_symbols (aoti_torch_* and Sleef_*), missing_symbols, proxy_operators,
+//     executable_stack},
+//   entries: [{name, bytes}].
+// Fails as opening the package does.
 std::string inspect_package(const std::string& path);
 
 }  // namespace aotiny

@@ -111,8 +111,8 @@ void register_model(py::module_& module) {
       },
       py::arg("path"),
       "What a package holds and needs, found without running its code: inputs, outputs, constants, "
-      "compile_options, models (sizes, metadata, required_symbols, missing_symbols, "
-      "proxy_operators) and entries.");
+      "compile_options (None without a manifest), models (by name: sizes, metadata, "
+      "required_symbols, missing_symbols, proxy_operators) and entries.");
   module.def(
       "load_library",
       [](const std::filesystem::path& path) {
