@@ -1,7 +1,11 @@
 #include "aotiny/kernels/plain_mm_launch.h"
 
 #include <omp.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <cstring>
+#include <memory>
 #include <sstream>
 
 #include "aotiny/quant/reference.h"
@@ -169,6 +173,59 @@ TEST_P(PlainMm, ZeroActivationsGiveExactZeros) {
   const std::vector<float> x(4 * 128, 0.0f);
   for (const Path& path : paths()) {
     for (const float y : product(weight, x, path)) EXPECT_EQ(y, 0.0f);
+  }
+}
+
+// A copy of some bytes that ends where the next page cannot be read.
+class Guarded {
+ public:
+  Guarded(const void* bytes, size_t count) : count_(count) {
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_ = (count + page - 1) / page * page + page;
+    base_ = static_cast<uint8_t*>(
+        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(base_ + size_ - page, page, PROT_NONE);
+    end_ = base_ + size_ - page;
+    std::memcpy(data(), bytes, count);
+  }
+  ~Guarded() { munmap(base_, size_); }
+  Guarded(const Guarded&) = delete;
+  uint8_t* data() const { return end_ - count_; }
+
+ private:
+  size_t count_, size_;
+  uint8_t* base_;
+  uint8_t* end_;
+};
+
+TEST_P(PlainMm, TouchesNothingPastItsArguments) {
+  for (const int64_t n : {1, 4, 8, 15, 16, 17, 32, 48}) {
+    for (const int64_t k : {32, 96, 384, 1536}) {
+      const Weight weight = random_weight(GetParam(), n, k, 32, 11);
+      std::vector<std::unique_ptr<Guarded>> planes;
+      for (const Tensor& plane : weight.planes()) {
+        planes.push_back(std::make_unique<Guarded>(
+            plane.raw_data(), static_cast<size_t>(plane.numel()) * plane.itemsize()));
+      }
+      for (const int64_t m : {1, 3, 10}) {
+        const std::vector<float> values = gaussian(m * k, 12), bias_values = gaussian(n, 13);
+        const Guarded x(values.data(), values.size() * sizeof(float));
+        const Guarded bias(bias_values.data(), bias_values.size() * sizeof(float));
+        const std::vector<float> poison(static_cast<size_t>(m * n), -1e30f);
+        const Guarded y(poison.data(), poison.size() * sizeof(float));
+        PlainMmArgs args = args_for(weight, x.data(), m, DType::Float32, y.data());
+        for (size_t i = 0; i < planes.size(); ++i) args.plane[i] = planes[i]->data();
+        args.bias = reinterpret_cast<const float*>(bias.data());
+        for (const Path& path : paths()) {
+          plain_mm(args, path.features);
+          const float* result = reinterpret_cast<const float*>(y.data());
+          EXPECT_LT(
+              relative_error(std::vector<float>(result, result + m * n),
+                             reference_plain_mm(values.data(), m, weight, bias_values.data())),
+              2e-6);
+        }
+      }
+    }
   }
 }
 
