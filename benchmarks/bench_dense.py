@@ -78,68 +78,71 @@ def median_seconds(sides):
     return [statistics.median(record) for record in times]
 
 
-def linear_rows(library, dtypes):
-    shapes = [(384, 384), (1536, 384), (384, 1536), (4096, 4096)]
-    for dtype in dtypes:
-        for n, k in shapes:
-            copies = max(1, min(64, ROTATED_BYTES // (n * k * dtype.itemsize)))
-            weights = [torch.randn(n, k).to(dtype).t() for _ in range(copies)]
-            bias = torch.randn(n).to(dtype)
-            handles = [library.handle(w) for w in weights]
-            h_bias = library.handle(bias)
-            for m in (1, 8, 16, 32, 64, 128, 512, 1024):
-                if n * k * m > 2**31:
-                    continue
-                x = torch.randn(m, k).to(dtype)
-                out = torch.empty(m, n, dtype=dtype)
-                hx, ho = library.handle(x), library.handle(out)
-                ours, theirs = median_seconds(
-                    [
-                        lambda i: library.addmm(ho, h_bias, hx, handles[i % copies]),
-                        lambda i: torch.addmm(bias, x, weights[i % copies], out=out),
-                    ]
-                )
-                name = f"linear {str(dtype)[6:]} m={m} n={n} k={k}"
-                yield name, ours, theirs, 2 * m * n * k
+def linear_row(library, dtype, m, n, k):
+    copies = max(1, min(64, ROTATED_BYTES // (n * k * dtype.itemsize)))
+    weights = [torch.randn(n, k).to(dtype).t() for _ in range(copies)]
+    x, bias = torch.randn(m, k).to(dtype), torch.randn(n).to(dtype)
+    out = torch.empty(m, n, dtype=dtype)
+    handles = [library.handle(w) for w in weights]
+    h_out, h_bias, h_x = map(library.handle, (out, bias, x))
+    seconds = median_seconds(
+        [
+            lambda i: library.addmm(h_out, h_bias, h_x, handles[i % copies]),
+            lambda i: torch.addmm(bias, x, weights[i % copies], out=out),
+        ]
+    )
+    return f"linear {str(dtype)[6:]} m={m} n={n} k={k}", seconds, 2 * m * n * k
 
 
-def bmm_rows(library):
-    for b, m, n, k in [(12, 16, 16, 32), (12, 128, 128, 32), (384, 32, 32, 32), (12, 128, 32, 128)]:
-        x, y, out = torch.randn(b, m, k), torch.randn(b, k, n), torch.empty(b, m, n)
-        hx, hy, ho = map(library.handle, (x, y, out))
-        ours, theirs = median_seconds(
-            [lambda i: library.bmm(ho, hx, hy), lambda i: torch.bmm(x, y, out=out)]
-        )
-        yield f"bmm float32 b={b} m={m} n={n} k={k}", ours, theirs, 2 * b * m * n * k
+def bmm_row(library, dtype, b, m, n, k):
+    x, y = torch.randn(b, m, k).to(dtype), torch.randn(b, k, n).to(dtype)
+    out = torch.empty(b, m, n, dtype=dtype)
+    handles = [library.handle(t) for t in (out, x, y)]
+    seconds = median_seconds([lambda i: library.bmm(*handles), lambda i: torch.bmm(x, y, out=out)])
+    return f"bmm {str(dtype)[6:]} b={b} m={m} n={n} k={k}", seconds, 2 * b * m * n * k
 
 
-def attention_rows(library, dtypes):
+def attention_row(library, dtype, b, h, hkv, tq, tk, d, causal=False):
+    q, k, v = (
+        torch.randn(b, t, heads, d).to(dtype).transpose(1, 2)
+        for t, heads in ((tq, h), (tk, hkv), (tk, hkv))
+    )
+    handles = [library.handle(t) for t in (q, k, v)]
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    shapes = [(b, 12, 12, t, t, 32, False) for b in (1, 32) for t in (8, 16, 32, 64, 128)]
-    shapes += [(1, 32, 8, 1, t, 128, False) for t in (16, 128, 512, 2048)]
-    shapes += [(1, 32, 8, 128, 128, 128, True), (1, 32, 8, 128, 2048, 128, False)]
+    seconds = median_seconds(
+        [
+            lambda i: library.attention(*handles, causal),
+            lambda i: attention(q, k, v, 0.0, causal),
+        ]
+    )
+    name = f"attention {str(dtype)[6:]} b={b} h={h}/{hkv} tq={tq} tk={tk} d={d}"
+    return name + (" causal" if causal else ""), seconds, 4 * b * h * tq * tk * d
+
+
+def all_rows(dtypes):
+    """(function, arguments) of every row."""
     for dtype in dtypes:
-        for b, h, hkv, tq, tk, d, causal in shapes:
-            q, k, v = (
-                torch.randn(b, t, heads, d).to(dtype).transpose(1, 2)
-                for t, heads in ((tq, h), (tk, hkv), (tk, hkv))
-            )
-            handles = [library.handle(t) for t in (q, k, v)]
-            ours, theirs = median_seconds(
-                [
-                    lambda i: library.attention(*handles, causal),
-                    lambda i: attention(q, k, v, 0.0, causal),
-                ]
-            )
-            name = f"attention {str(dtype)[6:]} b={b} h={h}/{hkv} tq={tq} tk={tk} d={d}"
-            yield name + (" causal" if causal else ""), ours, theirs, 4 * b * h * tq * tk * d
+        for n, k in [(384, 384), (1536, 384), (384, 1536)]:
+            for m in (1, 8, 16, 32, 64, 128, 512, 1024):
+                yield linear_row, (dtype, m, n, k)
+        for m in (1, 8, 32, 128):
+            yield linear_row, (dtype, m, 4096, 4096)
+        for sizes in [(12, 16, 16, 32), (12, 128, 128, 32), (384, 32, 32, 32), (12, 128, 32, 128)]:
+            yield bmm_row, (dtype, *sizes)
+        for b in (1, 32):
+            for t in (8, 16, 32, 64, 128):
+                yield attention_row, (dtype, b, 12, 12, t, t, 32)
+        for t in (16, 128, 512, 2048):
+            yield attention_row, (dtype, 1, 32, 8, 1, t, 128)
+        yield attention_row, (dtype, 1, 32, 8, 128, 128, 128, True)
+        yield attention_row, (dtype, 1, 32, 8, 128, 2048, 128)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", type=Path, help="default: that of the installed aotiny")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--only", default="", help="linear, bmm or attention")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -151,31 +154,20 @@ def main():
     torch.manual_seed(0)
     library = Library(arguments.library)
     dtypes = [getattr(torch, name) for name in arguments.dtypes]
-    groups = {
-        "linear": lambda: linear_rows(library, dtypes),
-        "bmm": lambda: bmm_rows(library),
-        "attention": lambda: attention_rows(library, dtypes),
-    }
     rows = []
-    for group, make in groups.items():
-        if arguments.only and arguments.only not in group:
+    for function, sizes in all_rows(dtypes):
+        if arguments.only not in function.__name__:
             continue
-        for name, ours, theirs, flops in make():
-            rows.append(
-                {
-                    "name": name,
-                    "aotiny_us": ours * 1e6,
-                    "torch_us": theirs * 1e6,
-                    "ratio": ours / theirs,
-                    "aotiny_gflops": flops / ours / 1e9,
-                }
+        name, (ours, theirs), flops = function(library, *sizes)
+        row = {"name": name, "aotiny_us": ours * 1e6, "torch_us": theirs * 1e6}
+        row |= {"ratio": ours / theirs, "aotiny_gflops": flops / ours / 1e9}
+        rows.append(row)
+        if not arguments.json:
+            print(
+                f"{name:56} {row['aotiny_us']:10.1f} us  torch {row['torch_us']:10.1f} us  "
+                f"ratio {row['ratio']:5.2f}  {row['aotiny_gflops']:7.1f} GFLOP/s",
+                flush=True,
             )
-            if not arguments.json:
-                print(
-                    f"{name:55} {ours * 1e6:10.1f} us  torch {theirs * 1e6:10.1f} us  "
-                    f"ratio {ours / theirs:5.2f}  {flops / ours / 1e9:7.1f} GFLOP/s",
-                    flush=True,
-                )
     if arguments.json:
         machine = {
             "processor": platform.processor() or platform.machine(),

@@ -17,7 +17,7 @@ constexpr int64_t kWorkPerElement = 8;
 // past the first group of them only while the group's rows stay in the first-level cache.
 constexpr int64_t kDotRows = 12;
 constexpr int64_t kDotRowsDeep = 6;
-constexpr int64_t kDotDepth = 1536;
+constexpr int64_t kDotDepth = 768;
 
 // The short side from which OpenBLAS, which packs both operands, is faster than the tiles of an
 // instruction set. Never for AVX-512: with it the tiles reach twice the speed of an OpenBLAS that

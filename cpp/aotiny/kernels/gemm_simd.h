@@ -16,6 +16,7 @@ struct GemmSimd {
   // What is multiplied, and how many of it one lane takes in a step: 1 float, or 2 bf16.
   using Element = typename Vector::Element;
   static constexpr int64_t kStep = Vector::kStep;
+  static constexpr int64_t kCacheLine = 64 / sizeof(Element);  // in elements
   static constexpr int64_t kLanes = Vector::kLanes;
   static constexpr int kTileRows = static_cast<int>(Vector::kTileRows);
   static constexpr int kDotRows = static_cast<int>(Vector::kDotRows);
@@ -45,10 +46,18 @@ struct GemmSimd {
       }
     };
     int64_t i = 0;
-    for (; i + kStep <= k; i += kStep) {
-      step([](const Element* p) { return Vector::broadcast(p); });
-      v += kStep * v_k;
-      s += kUnit ? kStep : s_k;
+    while (i + kStep <= k) {
+      if constexpr (kUnit) {
+        // The rows of the next tile, a cache line of each, while this one is multiplied.
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) __builtin_prefetch(s + (kRows + r) * s_row);
+      }
+      const int64_t stop = i + kCacheLine < k ? i + kCacheLine : k;
+      for (; i + kStep <= stop; i += kStep) {
+        step([](const Element* p) { return Vector::broadcast(p); });
+        v += kStep * v_k;
+        s += kUnit ? kStep : s_k;
+      }
     }
     if (i < k) step([](const Element* p) { return Vector::broadcast_partial(p); });
 #pragma GCC unroll 8
@@ -149,7 +158,14 @@ struct GemmSimd {
     for (int r = 0; r < kRows; ++r) {
       sum[r][0] = sum[r][1] = sum[r][2] = sum[r][3] = Vector::zero();
     }
+    // Rows of four streams are short; fetching the next four while these are read keeps memory
+    // busy.
+    const int64_t next = 4 * w_row;
     const auto step = [&](auto load, int64_t i) __attribute__((always_inline)) {
+      __builtin_prefetch(w + next + i);
+      __builtin_prefetch(w1 + next + i);
+      __builtin_prefetch(w2 + next + i);
+      __builtin_prefetch(w3 + next + i);
       const Reg b0 = load(w + i), b1 = load(w1 + i), b2 = load(w2 + i), b3 = load(w3 + i);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
