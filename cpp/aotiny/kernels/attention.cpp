@@ -50,7 +50,7 @@ class Worker {
     rows_ = end - begin;
     load_queries();
     std::fill_n(states_, rows_, SoftmaxState{-std::numeric_limits<float>::infinity(), 0.0f});
-    std::fill_n(sums_.data(), rows_ * padded_depth_, 0.0f);
+    if (visible_keys() == 0) std::fill_n(sums_.data(), rows_ * padded_depth_, 0.0f);
     for (int64_t key = 0; key < visible_keys(); key += kKeys) {
       const int64_t keys = std::min(kKeys, visible_keys() - key);
       score(key, keys);
@@ -79,11 +79,15 @@ class Worker {
 
   void load_queries() {
     for (int64_t r = 0; r < rows_; ++r) {
+      const char* query_row =
+          at(static_cast<const char*>(o_.q), itemsize_, p_.q, batch_, head(r), query(r));
       float* row = q_.data() + r * p_.depth;
-      load_floats(gemm_, p_.dtype, p_.depth,
-                  at(static_cast<const char*>(o_.q), itemsize_, p_.q, batch_, head(r), query(r)),
-                  p_.q.column, row);
-      gemm_.finish(p_.depth, static_cast<float>(p_.scale), row, 0.0f, nullptr, 0, row);
+      const float* values = reinterpret_cast<const float*>(query_row);
+      if (p_.dtype != DType::Float32 || p_.q.column != 1) {
+        load_floats(gemm_, p_.dtype, p_.depth, query_row, p_.q.column, row);
+        values = row;
+      }
+      gemm_.finish(p_.depth, static_cast<float>(p_.scale), values, 0.0f, nullptr, 0, row);
     }
   }
 
@@ -148,7 +152,7 @@ class Worker {
       if (o_.mask != nullptr) add_mask(r, key, seen, scores);
       const float correction = softmax_.softmax(seen, scores, &states_[r]);
       std::fill_n(scores + seen, keys - seen, 0.0f);
-      if (correction != 1.0f) {
+      if (correction != 1.0f && key > 0) {
         float* sums = sums_.data() + r * padded_depth_;
         gemm_.finish(padded_depth_, correction, sums, 0.0f, nullptr, 0, sums);
       }
@@ -177,7 +181,7 @@ class Worker {
       v = {v_.data(), padded_depth_, 1};
     }
     tiles(padded_depth_, keys, scores_.data(), kKeys, v.data, v.row, sums_.data(), padded_depth_,
-          true);
+          key > 0);
   }
 
   void store() {
@@ -185,10 +189,13 @@ class Worker {
       const SoftmaxState& state = states_[r];
       float* sums = sums_.data() + r * padded_depth_;
       const float scale = state.sum == 0.0f ? 0.0f : 1.0f / state.sum;
-      gemm_.finish(p_.depth, scale, sums, 0.0f, nullptr, 0, sums);
-      store_floats(gemm_, p_.dtype, p_.depth, sums,
-                   at(static_cast<char*>(o_.out), itemsize_, p_.out, batch_, head(r), query(r)),
-                   p_.out.column);
+      char* out = at(static_cast<char*>(o_.out), itemsize_, p_.out, batch_, head(r), query(r));
+      if (p_.dtype == DType::Float32 && p_.out.column == 1) {
+        gemm_.finish(p_.depth, scale, sums, 0.0f, nullptr, 0, reinterpret_cast<float*>(out));
+      } else {
+        gemm_.finish(p_.depth, scale, sums, 0.0f, nullptr, 0, sums);
+        store_floats(gemm_, p_.dtype, p_.depth, sums, out, p_.out.column);
+      }
       if (o_.logsumexp == nullptr) continue;
       *at(static_cast<float*>(o_.logsumexp), 1, p_.logsumexp, batch_, head(r), query(r)) =
           state.sum == 0.0f ? 0.0f : state.maximum + std::log(state.sum);

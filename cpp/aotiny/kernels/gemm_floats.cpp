@@ -33,8 +33,12 @@ void store_floats(const GemmKernels& kernels, DType dtype, int64_t count, const 
     for (int64_t j = 0; j < count; ++j) reinterpret_cast<float*>(out)[j * stride] = in[j];
     return;
   }
-  uint16_t bits[kChunk];
   auto* target = reinterpret_cast<uint16_t*>(out);
+  if (stride == 1) {
+    (dtype == DType::BFloat16 ? kernels.float_to_bf16 : kernels.float_to_fp16)(count, in, target);
+    return;
+  }
+  uint16_t bits[kChunk];
   for (int64_t j0 = 0; j0 < count; j0 += kChunk) {
     const int64_t length = std::min(kChunk, count - j0);
     (dtype == DType::BFloat16 ? kernels.float_to_bf16 : kernels.float_to_fp16)(length, in + j0,
