@@ -8,10 +8,6 @@ thread_local bool t_grad_mode = true;
 
 }  // namespace
 
-bool aoti_torch_grad_mode_is_enabled() {
-  return t_grad_mode;
-}
+bool aoti_torch_grad_mode_is_enabled() { return t_grad_mode; }
 
-void aoti_torch_grad_mode_set_enabled(bool enabled) {
-  t_grad_mode = enabled;
-}
+void aoti_torch_grad_mode_set_enabled(bool enabled) { t_grad_mode = enabled; }
