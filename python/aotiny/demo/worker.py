@@ -10,7 +10,7 @@ import sys
 import time
 
 EMBEDDING_BYTES = 384 * 4
-WARM_UP, SINGLE_RUNS, BATCH_RUNS = 5, 60, 24
+WARM_UP, SINGLE_RUNS, BATCH_RUNS = 3, 40, 21
 
 
 def read_npy(path: str):
