@@ -25,10 +25,10 @@ class Elf : public testing::Test {
     }();
     return contents;
   }
-  static ElfImage read(const std::string& file) {
+  static ElfImage read(std::string_view file) {
     return {Bytes(reinterpret_cast<const uint8_t*>(file.data()), file.size()), "lib.so"};
   }
-  static std::string refusal(const std::string& file) {
+  static std::string refusal(std::string_view file) {
     try {
       read(file);
       return "";
@@ -124,7 +124,7 @@ TEST_F(Elf, RenamesReferences) {
 }
 
 TEST_F(Elf, TruncationIsRefused) {
-  const std::string& file = own_file();
+  const std::string_view file = own_file();
   for (size_t size = 0; size < file.size() / 2; size += size < 4096 ? 61 : 65536) {
     EXPECT_NE(refusal(file.substr(0, size)), "") << size;
   }

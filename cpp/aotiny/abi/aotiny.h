@@ -30,7 +30,7 @@ AOTINY_API const char* aotiny_last_warning(void);
 AOTINY_API const char* aotiny_status_name(int32_t code);
 
 /* Loads a model, which aotiny_model_free releases. `device` is "cpu", "cuda" or "cuda:N" (null:
- * "cpu"); num_models, at least 1, says how many threads can run it at the same time; model_name
+ * "cpu"); num_models, 1..4096, says how many threads can run it at the same time; model_name
  * picks one of several models in the package (null: the only one). */
 AOTINY_API int32_t aotiny_model_load(const char* path, const char* device, int64_t num_models,
                                      const char* model_name, AotinyModel** ret_model);

@@ -105,8 +105,6 @@ int32_t with_clean_error(Call&& call) {
 
 Container::Container(Bytes image, const std::string& name, Device device, int64_t num_models)
     : name_(name), library_(image, name), functions_(new Functions(library_, name)) {
-  require(num_models >= 1, Status::InvalidArgument, "num_models is ", num_models,
-          ", must be at least 1");
   const Functions& f = *functions_;
   const std::string device_text = to_string(device);
   check(with_clean_error([&] {

@@ -66,6 +66,7 @@ std::vector<uint64_t> ElfImage::string_references() const {
       for (uint64_t i = 0; i < need.vn_cnt; ++i) {
         const auto version = read<Elf64_Vernaux>(detail, "version need");
         references.push_back(version.vna_name);
+        if (version.vna_next == 0) break;
         detail += version.vna_next;
       }
       if (need.vn_next == 0) break;
@@ -80,6 +81,7 @@ std::vector<uint64_t> ElfImage::string_references() const {
       for (uint64_t i = 0; i < definition.vd_cnt; ++i) {
         const auto version = read<Elf64_Verdaux>(detail, "version definition");
         references.push_back(version.vda_name);
+        if (version.vda_next == 0) break;
         detail += version.vda_next;
       }
       if (definition.vd_next == 0) break;

@@ -10,6 +10,7 @@ namespace aotiny {
 namespace {
 
 constexpr uintptr_t kWeightAlignment = 64;
+constexpr int64_t kMaxModels = 4096;  // more than threads that could profit
 
 void refuse_proxy_operators(const std::string& name, const std::vector<std::string>& operators) {
   if (operators.empty()) return;
@@ -26,8 +27,8 @@ Model::Model(const std::string& path, const ModelOptions& options)
       part_(package_.model(options.name)),
       device_(options.device),
       name_(package_.models().size() == 1 ? path : path + " (" + part_.name + ")") {
-  require(options.num_models >= 1, Status::InvalidArgument, "num_models is ", options.num_models,
-          ", must be at least 1");
+  require(options.num_models >= 1 && options.num_models <= kMaxModels, Status::InvalidArgument,
+          "num_models is ", options.num_models, ", outside 1..", kMaxModels);
   allocator(device_.type);  // fails for a device that has no library here
   if (package_.manifest()) manifest_ = parse_manifest(*package_.manifest(), path);
   refuse_proxy_operators(name_, part_.proxy_operators);
