@@ -12,7 +12,7 @@ namespace {
 // Multiply-adds that are worth waking another thread for; an element that has to be fetched counts
 // as several.
 constexpr int64_t kWorkPerThread = 1 << 19;
-constexpr int64_t kWorkPerElement = 8;
+constexpr int64_t kWorkPerElement = 4;
 // With up to this many rows on the short side, vectors along k beat vectors across a padded panel;
 // past the first group of them only while the group's rows stay in the first-level cache.
 constexpr int64_t kDotRows = 12;
