@@ -8,14 +8,13 @@
 Importing aotiny imports neither torch nor numpy; `aotiny.export` needs torch when it is called.
 """
 
-from typing import TYPE_CHECKING
-
 from ._core import (
     CoalescedInt4,
     Error,
     Int8,
     Model,
     Tensor,
+    Weight,
     allocator_stats,
     empty,
     empty_cache,
@@ -26,6 +25,7 @@ from ._core import (
     quantize,
 )
 
+TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
     from .exporter import export
 
@@ -37,6 +37,7 @@ __all__ = [
     "Int8",
     "Model",
     "Tensor",
+    "Weight",
     "allocator_stats",
     "cmake_prefix",
     "empty",

@@ -1,4 +1,5 @@
 // Scalars in and out of tensors.
+#include <cmath>
 #include <limits>
 
 #include "shim_test.h"
@@ -26,16 +27,15 @@ void expect_round_trip(AOTITorchError (*to_tensor)(T, AtenTensorHandle*),
 
 template <class T>
 void expect_item_refuses(AOTITorchError (*item)(AtenTensorHandle, T*), DType dtype) {
-  const DType other = dtype == DType::Float32 ? DType::Int32 : DType::Float32;
   const Handle one(Tensor::empty(Ints{1, 1}, dtype)), two(Tensor::empty(Ints{2}, dtype)),
-      none(Tensor::empty(Ints{0}, dtype)), mistyped(Tensor::empty(Ints{}, other)),
+      none(Tensor::empty(Ints{0}, dtype)), mistyped(Tensor::empty(Ints{}, DType::ComplexFloat32)),
       undefined{Tensor()};
   T value{};
   EXPECT_EQ(aoti_torch_zero_(one), kOk);
   EXPECT_EQ(item(one, &value), kOk);
   expect_refused(item(two, &value), Status::InvalidArgument, "2 elements");
   expect_refused(item(none, &value), Status::InvalidArgument, "0 elements");
-  expect_refused(item(mistyped, &value), Status::InvalidType, dtype_name(dtype));
+  expect_refused(item(mistyped, &value), Status::InvalidType, "complex64");
   expect_refused(item(undefined, &value), Status::InvalidArgument, "undefined");
   expect_refused(item(nullptr, &value), Status::InvalidArgument, "tensor is null");
   expect_refused(item(one, nullptr), Status::InvalidArgument, "ret_value is null");
@@ -55,6 +55,36 @@ TEST_F(Item, RoundTrips) {
   expect_round_trip(aoti_torch_scalar_to_tensor_bool, aoti_torch_item_bool);
 }
 
+TEST_F(Item, OtherDtypesAreConvertedIfTheyFit) {
+  const auto expect_int8 = [](const Tensor& from, int8_t expected) {
+    const Handle tensor(from);
+    int8_t value = 99;
+    EXPECT_EQ(aoti_torch_item_int8(tensor, &value), kOk);
+    EXPECT_EQ(value, expected);
+  };
+  expect_int8(Tensor::scalar(-128.9), -128);
+  expect_int8(Tensor::scalar(127.9f), 127);
+  expect_int8(Tensor::scalar(uint64_t{127}), 127);
+  expect_int8(Tensor::scalar(Float16(-2.5f)), -2);
+  expect_int8(Tensor::scalar(true), 1);
+  for (const Tensor& from :
+       {Tensor::scalar(128.0), Tensor::scalar(-129.0), Tensor::scalar(int64_t{-129}),
+        Tensor::scalar(std::numeric_limits<float>::quiet_NaN())}) {
+    const Handle tensor(from);
+    int8_t value = 99;
+    expect_refused(aoti_torch_item_int8(tensor, &value), Status::InvalidArgument, "int8");
+    EXPECT_EQ(value, 99);
+  }
+  const Handle huge(Tensor::scalar(1e300)), infinite(Tensor::scalar(HUGE_VAL)),
+      two_to_64(Tensor::scalar(0x1p64));
+  float value = 0;
+  uint64_t large = 0;
+  expect_refused(aoti_torch_item_float32(huge, &value), Status::InvalidArgument, "e+300");
+  EXPECT_EQ(aoti_torch_item_float32(infinite, &value), kOk);
+  EXPECT_EQ(value, HUGE_VALF);
+  expect_refused(aoti_torch_item_uint64(two_to_64, &large), Status::InvalidArgument, "uint64");
+}
+
 TEST_F(Item, SixteenBitFloatsAreBits) {
   const Handle half(Tensor::scalar(Float16(-2.5f))), brain(Tensor::scalar(BFloat16(-2.5f)));
   uint16_t bits = 0;
@@ -62,7 +92,8 @@ TEST_F(Item, SixteenBitFloatsAreBits) {
   EXPECT_EQ(bits, 0xc100);
   EXPECT_EQ(aoti_torch_item_bfloat16(brain, &bits), kOk);
   EXPECT_EQ(bits, 0xc020);
-  expect_refused(aoti_torch_item_bfloat16(half, &bits), Status::InvalidType, "float16");
+  EXPECT_EQ(aoti_torch_item_bfloat16(half, &bits), kOk);
+  EXPECT_EQ(bits, 0xc020);
 }
 
 TEST_F(Item, Refuses) {

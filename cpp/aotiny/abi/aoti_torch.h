@@ -136,8 +136,8 @@ AOTINY_API AOTITorchError aoti_torch_assign_tensors(AtenTensorHandle src, AtenTe
 AOTINY_API AOTITorchError aoti_torch_assign_tensors_out(AtenTensorHandle src,
                                                         AtenTensorHandle* ret_dst);
 
-/* The value of a tensor with one element, whose dtype must be the one in the name. The 16-bit
- * floats are given as their bits. */
+/* The value of a tensor with one element, converted to the type in the name; InvalidArgument if it
+ * does not fit. The 16-bit floats are given as their bits. */
 AOTINY_API AOTITorchError aoti_torch_item_float16(AtenTensorHandle tensor, uint16_t* ret_value);
 AOTINY_API AOTITorchError aoti_torch_item_float32(AtenTensorHandle tensor, float* ret_value);
 AOTINY_API AOTITorchError aoti_torch_item_float64(AtenTensorHandle tensor, double* ret_value);
@@ -200,9 +200,10 @@ AOTINY_API AOTITorchError aoti_torch_cpu_bmm_out(AtenTensorHandle out, AtenTenso
                                                  AtenTensorHandle mat2);
 
 /* Attention: query [B, H, Tq, D], key and value [B, Hkv, Tk, D], Hkv a divisor of H. ret0 is the
- * output with the strides of empty_like(query); ret1 the log-sum-exp [B, Tq, H] in fp32. The causal
- * mask is aligned to the top left; `attn_mask` (optional) is additive, 2-D or 4-D, of the query's
- * dtype or fp32; a fully masked row gives 0. Dropout must be 0. */
+ * output with the strides of empty_like(query); ret1 the log-sum-exp [B, H, Tq] with strides
+ * (H * Tq, 1, H), in fp32 (fp64 for fp64). The causal mask is aligned to the top left; `attn_mask`
+ * (optional) is additive, 2-D or 4-D, of the query's dtype or fp32; a fully masked row gives 0.
+ * Dropout must be 0. */
 AOTINY_API AOTITorchError aoti_torch_cpu__scaled_dot_product_flash_attention_for_cpu(
     AtenTensorHandle query, AtenTensorHandle key, AtenTensorHandle value, double dropout_p,
     int32_t is_causal, AtenTensorHandle* attn_mask, double* scale, AtenTensorHandle* ret0,

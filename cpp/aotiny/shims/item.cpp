@@ -1,9 +1,40 @@
 // Scalars: the value of a tensor with one element, and a tensor of one value.
+#include <cmath>
+#include <limits>
+#include <utility>
+
 #include "aotiny/shims/handle.h"
 
 using namespace aotiny;
 
 namespace {
+
+// The value as a To. Like torch, fractions are cut off, and what To cannot hold is refused.
+template <class To, class From>
+To checked_convert(From value) {
+  if constexpr (std::is_same_v<To, From>) {
+    return value;
+  } else if constexpr (kIsFloat16<From>) {
+    return checked_convert<To>(static_cast<float>(value));
+  } else {
+    bool fits = true;
+    if constexpr (std::is_same_v<To, bool> || std::is_same_v<From, bool>) {
+      // Every value has a truth, and 0 and 1 fit everywhere.
+    } else if constexpr (std::is_integral_v<To> && std::is_integral_v<From>) {
+      fits = std::in_range<To>(value);
+    } else if constexpr (std::is_integral_v<To>) {
+      // Both bounds are powers of two, or 0 less a fraction, and exact in double.
+      const double number = std::trunc(static_cast<double>(value));
+      fits = number >= static_cast<double>(std::numeric_limits<To>::min()) &&
+             number < std::ldexp(1.0, std::numeric_limits<To>::digits);
+    } else {
+      fits = !std::isfinite(static_cast<double>(value)) ||
+             std::isfinite(static_cast<double>(convert<double>(convert<To>(value))));
+    }
+    require(fits, Status::InvalidArgument, "item: ", +value, " does not fit ", dtype_of<To>());
+    return convert<To>(value);
+  }
+}
 
 // Value is T, or uint16_t for the 16-bit floats.
 template <class T, class Value>
@@ -13,7 +44,9 @@ AOTITorchError item(AtenTensorHandle tensor, Value* ret_value) {
     const Tensor& self = cpu_in(tensor, "tensor");
     require(self.numel() == 1, Status::InvalidArgument, "item: ", self, " has ", self.numel(),
             " elements, not 1");
-    const T element = *self.data<T>();
+    const T element = visit_dtype(self.dtype(), "item", [&](auto tag) {
+      return checked_convert<T>(*static_cast<const typename decltype(tag)::type*>(self.raw_data()));
+    });
     if constexpr (kIsFloat16<T>) {
       value = element.bits;
     } else {
