@@ -135,7 +135,7 @@ TEST_F(Inputs, RefusalsNameTheInputAndTheNumbers) {
       {{ids(5, 4), x, t}, "size 5 in dimension 0"},
       {{ids(2, 0), x, t}, "size 0 in dimension 1"},
       {{ids(2, 5), x, t}, "a multiple of 2"},
-      {{ids(3, 4), x, t}, "batch is 2 in input x but 3 in input ids"},
+      {{ids(3, 4), x, t}, "batch is 2 in input x, of shape [2, 3], but 3 in input ids"},
       {{ids(2, 4), floats(2, 4), t}, "size 4 in dimension 1"},
       {{ids(2, 4, 10), x, t}, "values from 10 to 10; they must lie in 0..9"},
       {{ids(2, 4, -1), x, t}, "values from -1 to -1"},
@@ -144,6 +144,37 @@ TEST_F(Inputs, RefusalsNameTheInputAndTheNumbers) {
   for (const auto& [inputs, text] : cases) {
     EXPECT_NE(refusal(inputs).find(text), std::string::npos) << text << "\n" << refusal(inputs);
   }
+}
+
+TEST(DerivedSizes, AgreeWithTheSizeTheyFollowFrom) {
+  std::string text = kText;
+  const std::string from = R"("inputs": [)";
+  text.replace(text.find(from), from.size(),
+               R"("inputs": [
+    {"name": "n", "dtype": "float32", "shape": [{"name": "n", "min": 1, "max": 9}]},
+    {"name": "odd", "dtype": "float32", "shape":
+      [{"name": "2*n + 1", "min": 3, "max": 19, "of": "n", "multiple_of": 2, "offset": 1}]},
+    {"name": "less", "dtype": "float32", "shape":
+      [{"name": "n - 1", "min": 0, "of": "n", "offset": -1}]}], "rest": [)");
+  const std::vector<TensorSpec> specs = parse_manifest(text, "a.pt2").inputs;
+  const auto run = [&](int64_t n, int64_t odd, int64_t less) -> std::string {
+    std::vector<Tensor> inputs;
+    for (int64_t size : {n, odd, less}) {
+      inputs.push_back(Tensor::empty(Ints{size}, DType::Float32));
+    }
+    try {
+      prepare_inputs(specs, inputs, "m");
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(run(4, 9, 3), "");
+  EXPECT_EQ(run(1, 3, 0), "");
+  EXPECT_NE(run(4, 11, 3).find("n is 5 in input odd, of shape [11], but 4 in input n"),
+            std::string::npos);
+  EXPECT_NE(run(4, 10, 3).find("a multiple of 2 plus 1"), std::string::npos);
+  EXPECT_NE(run(4, 9, 4).find("n is 5 in input less"), std::string::npos);
 }
 
 TEST(Requirements, IsaNamesAreProcessorFlags) {

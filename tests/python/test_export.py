@@ -171,6 +171,19 @@ def test_quantize_filter_and_refusals():
         quantize_linears(broken, "int8")
 
 
+def test_layers_with_hooks_stay():
+    """A packed layer would lose them, and the package answer something else than the module."""
+    module = nn.Sequential(*(nn.Linear(32, 32) for _ in range(4))).eval()
+    module[0].register_forward_hook(lambda layer, inputs, output: output * 3)
+    module[1].register_forward_pre_hook(lambda layer, inputs: (inputs[0] * 3,))
+    module[2].forward = lambda x: x
+    result, report = quantize_linears(module, "int8")
+    assert report.quantized == ["3"]
+    assert all("hooks" in report.skipped[name] for name in "012")
+    x = torch.ones(1, 32)
+    assert (result(x) - module(x)).norm() < 0.03 * module(x).norm()
+
+
 def test_root_module_can_be_the_linear_layer():
     result, report = quantize_linears(nn.Linear(32, 8), "int4")
     assert isinstance(result, QuantizedLinear) and report.quantized == [""]
@@ -297,6 +310,8 @@ class Plain(nn.Module):
         ({"constants": "elsewhere"}, ValueError, "elsewhere"),
         ({"quantize": "int4"}, ValueError, "no linear layer"),
         ({"args": (torch.ones(3), 2)}, TypeError, "no tensor"),
+        ({"options": {"cpp.march": "native"}}, ValueError, r"cpp\.march follows from target="),
+        ({"options": {"cpp.simdlen": 256}}, ValueError, r"cpp\.simdlen follows from target="),
         ({"input_ranges": {"z": (0, 1)}}, ValueError, "inputs are x"),
         ({"input_ranges": {"x": (2, 1)}}, ValueError, "empty range"),
     ],
@@ -360,7 +375,53 @@ def test_derived_and_unnamed_dimensions():
     double, single = (entry["shape"][0] for entry in _inputs(program, dims, {}))
     assert (double["min"], double["max"], double["multiple_of"]) == (4, 20, 2)
     assert (single["min"], single["max"]) == (2, 10) and "multiple_of" not in single
-    assert double["name"] == f"2*{single['name']}"
+    assert double["name"] == f"2*{single['name']}" and double["of"] == single["name"]
+
+
+def test_derived_dimensions_agree_with_their_root(tmp_path):
+    """Compiled code reads as far as one of the sizes says, whatever the other is."""
+    n = torch.export.Dim("n", min=2, max=10)
+    manifest = aotiny.export(
+        lambda_module(lambda m, x, y: x.reshape(-1, 2).sum(1) + y),
+        (torch.ones(8), torch.ones(4)),
+        tmp_path / "derived.pt2",
+        dynamic_shapes={"args": ({0: 2 * n}, {0: n})},
+    )
+    assert [i["shape"][0] for i in manifest["inputs"]] == [
+        {"name": "2*n", "min": 4, "max": 20, "of": "n", "multiple_of": 2},
+        {"name": "n", "min": 2, "max": 10},
+    ]
+    model = aotiny.Model(tmp_path / "derived.pt2")
+    assert model(torch.ones(6), torch.ones(3))[0].tolist() == [3.0] * 3
+    for x, y in ((8, 5), (10, 4), (4, 10)):
+        with pytest.raises(aotiny.Error, match=f"n is {y} in input"):
+            model(torch.ones(x), torch.ones(y))
+
+
+def test_keyword_arguments_keep_their_dimensions_names():
+    from aotiny.exporter.export import _by_parameter
+    from aotiny.exporter.manifest import Dimensions, _inputs, user_tensors
+
+    class Keywords(nn.Module):
+        def forward(self, a, b, c):
+            return a.sum(0) + b.sum(0) + c
+
+    module = Keywords()
+    a, b = torch.export.Dim("a_rows", min=1, max=9), torch.export.Dim("b_rows", min=1, max=7)
+    kwargs = {"c": torch.ones(2), "b": torch.ones(4, 2)}
+    in_order = {name: kwargs[name] for name in ("b", "c")}
+    by_name, by_place = {"a": {0: a}, "b": {0: b}, "c": None}, ({0: a}, {0: b}, None)
+    for kwargs, shapes in ((kwargs, by_name), (in_order, by_name), (in_order, by_place)):
+        program = torch.export.export(module, (torch.ones(3, 2),), kwargs, dynamic_shapes=shapes)
+        dims = Dimensions(program)
+        nests = _by_parameter(module, (torch.ones(3, 2),), kwargs, shapes)
+        dims.learn_names(list(user_tensors(program).values()), *nests)
+        described = {entry["name"]: entry["shape"][0] for entry in _inputs(program, dims, {})}
+        assert described == {
+            "a": {"name": "a_rows", "min": 1, "max": 9},
+            "c": 2,
+            "b": {"name": "b_rows", "min": 1, "max": 7},
+        }
 
 
 def test_sizes_can_be_outputs(tmp_path):

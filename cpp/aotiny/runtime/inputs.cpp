@@ -25,15 +25,17 @@ void check_shape(const TensorSpec& spec, const Tensor& input, const std::string&
   for (size_t i = 0; i < spec.shape.size(); ++i) {
     const Dim& dim = spec.shape[i];
     const int64_t size = input.sizes()[i];
-    require(size >= dim.min && size <= dim.max && size % dim.multiple_of == 0,
+    require(size >= dim.min && size <= dim.max && (size - dim.offset) % dim.multiple_of == 0,
             Status::InvalidArgument, model, ": input ", spec.name, " has shape ",
             Shape{input.sizes()}, ": size ", size, " in dimension ", i, " does not fit; it takes ",
             to_string(spec.shape));
     if (dim.name.empty()) continue;
-    const auto [known, is_new] = bound.try_emplace(dim.name, Bound{size, &spec.name});
-    require(known->second.size == size, Status::InvalidArgument, model, ": ", dim.name, " is ",
-            size, " in input ", spec.name, " but ", known->second.size, " in input ",
-            *known->second.input);
+    const std::string& name = dim.of.empty() ? dim.name : dim.of;
+    const int64_t value = dim.of.empty() ? size : (size - dim.offset) / dim.multiple_of;
+    const auto [known, is_new] = bound.try_emplace(name, Bound{value, &spec.name});
+    require(known->second.size == value, Status::InvalidArgument, model, ": ", name, " is ", value,
+            " in input ", spec.name, ", of shape ", Shape{input.sizes()}, ", but ",
+            known->second.size, " in input ", *known->second.input);
   }
 }
 
@@ -81,6 +83,7 @@ std::string to_string(std::span<const Dim> shape) {
     text << dim.name << " (" << dim.min << "..";
     if (dim.max != kUnbounded) text << dim.max;
     if (dim.multiple_of != 1) text << ", a multiple of " << dim.multiple_of;
+    if (dim.multiple_of != 1 && dim.offset != 0) text << " plus " << dim.offset;
     text << ")";
   }
   text << "]";

@@ -89,6 +89,11 @@ Dim read_dim(const Node& node) {
   if (const auto min = node.find("min")) dim.min = min->integer(0);
   if (const auto max = node.find("max")) dim.max = max->integer(dim.min);
   if (const auto multiple = node.find("multiple_of")) dim.multiple_of = multiple->integer(1);
+  if (const auto offset = node.find("offset")) {
+    dim.offset = offset->integer(-kUnbounded);
+    if (dim.offset < 0 && dim.max > kUnbounded + dim.offset) dim.max = kUnbounded + dim.offset;
+  }
+  if (const auto of = node.find("of")) dim.of = of->text();
   return dim;
 }
 

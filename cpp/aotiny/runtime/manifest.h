@@ -13,12 +13,15 @@
 namespace aotiny {
 
 // One dimension. Fixed where min == max and the name is empty; dimensions with the same name have
-// the same size in all inputs of a call.
+// the same size in all inputs of a call. A size derived from another is offset + multiple_of times
+// the one that `of` names, which need not be a size of any input itself.
 struct Dim {
   std::string name;
   int64_t min = 0;
   int64_t max = 0;  // INT64_MAX: unbounded
   int64_t multiple_of = 1;
+  int64_t offset = 0;
+  std::string of;  // empty: the size is not derived
 };
 
 struct TensorSpec {

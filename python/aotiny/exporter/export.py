@@ -13,6 +13,16 @@ from .progress import Callback, Progress
 
 SUPPORTED_TORCH = "2.13"
 
+# The manifest, or what else is compiled, follows from these arguments: an option that said something
+# else would make a package that lies about itself.
+_OPTION_ARGUMENTS = {
+    "cpp.march": "target",
+    "cpp.simdlen": "target",
+    "aot_inductor.package_constants_in_so": "constants",
+    "aot_inductor.package_constants_on_disk_format": "constants",
+    "aot_inductor.custom_ops_to_c_shims": "custom_ops",
+}
+
 
 def _require_torch() -> None:
     try:
@@ -90,7 +100,8 @@ def export(
         custom_ops: operator overload -> C declarations of its shim, as torch's
             aot_inductor.custom_ops_to_c_shims; the library with the shims is given to
             aotiny.load_library before the model is loaded.
-        options: further inductor options; they win over aotiny's own.
+        options: further inductor options; they win over aotiny's own, but for those that target,
+            constants and custom_ops decide, which are refused.
         verbose: print the stages with their times to stderr; default: if it is a terminal.
         progress: called with (stage, None) at its begin and (stage, seconds) at its end.
 
@@ -118,6 +129,9 @@ def export(
     stages = Progress(verbose, progress)
     kwargs = dict(kwargs or {})
     c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
+    for name, argument in _OPTION_ARGUMENTS.items():
+        if name in (options or {}):
+            raise ValueError(f"{name} follows from {argument}=; give that instead of the option")
 
     report = None
     if quantize is not None:
@@ -176,10 +190,17 @@ def export(
 
 
 def _by_parameter(module, args, kwargs, dynamic_shapes) -> tuple[object, object]:
-    """Arguments and dynamic_shapes in the same nest: both by parameter name, or both by place."""
+    """Arguments and dynamic_shapes by parameter name, both in the order of the program's inputs."""
     import inspect
 
-    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-    if isinstance(dynamic_shapes, Mapping):
-        return bound, {name: dynamic_shapes.get(name) for name in bound}
-    return list(bound.values()), list(dynamic_shapes)
+    signature = inspect.signature(module.forward)
+    bound = signature.bind(*args, **kwargs).arguments
+    if not isinstance(dynamic_shapes, Mapping):
+        dynamic_shapes = dict(zip(bound, dynamic_shapes, strict=False))
+    # Torch orders keyword arguments as they are given, not as the signature has them.
+    given = [*signature.bind_partial(*args).arguments, *kwargs]
+    order = dict.fromkeys([*(name for name in given if name in bound), *bound])
+    return (
+        {name: bound[name] for name in order},
+        {name: dynamic_shapes.get(name) for name in order},
+    )

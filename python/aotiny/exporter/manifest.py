@@ -3,6 +3,7 @@
 AOTInductor's shared object checks and describes next to nothing, so the loader relies on this.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
@@ -52,7 +53,11 @@ class Dimensions:
             for dim, entry in items:
                 size = value.shape[dim]
                 if isinstance(entry, Dim) and isinstance(size, torch.SymInt):
-                    self._names[str(size.node.expr)] = entry.__name__
+                    expression = size.node.expr
+                    self._names[str(expression)] = entry.__name__
+                    root = getattr(entry, "root", None)  # of a derived Dim, such as 2 * n
+                    if root is not None and len(expression.free_symbols) == 1:
+                        self._names[str(*expression.free_symbols)] = root.__name__
 
     def describe(self, size: int | torch.SymInt) -> int | dict:
         if not isinstance(size, torch.SymInt):
@@ -61,18 +66,19 @@ class Dimensions:
         if expression.is_number:
             return int(expression)
         low, high = self._bounds(expression)
-        entry = {"name": self._name(expression), "min": low, "max": high}
-        if (multiple := self._multiple(expression)) > 1:
-            entry["multiple_of"] = multiple
-        return entry
+        return {
+            "name": self._name(expression),
+            "min": low,
+            "max": high,
+            **self._derivation(expression),
+        }
 
     def _name(self, expression) -> str:
         text = str(expression)
         if text in self._names:
             return self._names[text]
-        for symbol in expression.free_symbols:
-            text = text.replace(str(symbol), self._names.get(str(symbol), str(symbol)))
-        return text
+        # Whole words, each once: a symbol's name may be part of another's, or a caller's Dim.
+        return re.sub(r"\w+", lambda word: self._names.get(word[0], word[0]), text)
 
     def _bounds(self, expression) -> tuple[int, int | None]:
         from torch.utils._sympy.value_ranges import bound_sympy
@@ -82,11 +88,18 @@ class Dimensions:
         high = int(bounds.upper) if bounds.upper.is_finite else None
         return max(low, 0), None if high is None or high > _UNBOUNDED else high
 
-    @staticmethod
-    def _multiple(expression) -> int:
-        """n for n * symbol, else 1."""
-        coefficient, rest = expression.as_coeff_Mul()
-        return int(coefficient) if coefficient.is_Integer and rest.is_Symbol else 1
+    def _derivation(self, expression) -> dict:
+        """For multiple_of * symbol + offset, how the size follows from the symbol's; else empty."""
+        offset, term = expression.as_coeff_Add()
+        multiple, symbol = term.as_coeff_Mul()
+        if not (symbol.is_Symbol and multiple.is_Integer and offset.is_Integer and multiple > 0):
+            return {}
+        derivation = {} if expression == symbol else {"of": self._name(symbol)}
+        if multiple != 1:
+            derivation["multiple_of"] = int(multiple)
+        if offset != 0:
+            derivation["offset"] = int(offset)
+        return derivation
 
 
 def _placeholders(program: ExportedProgram) -> dict[str, torch.Tensor]:

@@ -67,6 +67,8 @@ def _reason_to_skip(name: str, linear: nn.Linear, group_size: int, keep: LayerFi
     if type(linear) is not nn.Linear:
         # A subclass may do more than multiply, or be read by its owner without being called.
         return f"{type(linear).__name__} is a subclass of Linear"
+    if linear._forward_hooks or linear._forward_pre_hooks or "forward" in vars(linear):
+        return "has hooks, or a forward of its own, which would be lost"
     if linear.in_features % group_size:
         return f"in_features {linear.in_features} is no multiple of the group size {group_size}"
     if keep is not None and not keep(name, linear):
