@@ -1,6 +1,7 @@
 """The command line, as its user meets it: processes, files, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 import aotiny  # noqa: E402
 from aotiny.cli import inspect as inspect_command  # noqa: E402
+from aotiny.cli import main  # noqa: E402
 
 
 class TwoOutputs(torch.nn.Module):
@@ -122,6 +124,81 @@ def test_errors_are_one_line(package, inputs, tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.pt2", "w") as archive:
         archive.writestr("nothing", "")
     failure("inspect", tmp_path / "empty.pt2")
+
+
+def test_verify_finds_damaged_weights(package, tmp_path):
+    path = package[1]
+    process = cli("inspect", path, "--verify", "--json")
+    assert process.returncode == 0 and json.loads(process.stdout)["verified"] is True
+    weights = torch.nn.Embedding.from_pretrained(package[0].embedding.weight.detach()).weight
+    contents = bytearray(path.read_bytes())
+    where = contents.find(weights.numpy().tobytes())
+    assert where > 0
+    contents[where + 17] ^= 1
+    damaged = tmp_path / "damaged.pt2"
+    damaged.write_bytes(contents)
+    assert cli("inspect", damaged).returncode == 0  # the weights are not read to load a package
+    assert "_weights.blob is damaged" in failure("inspect", damaged, "--verify")
+
+
+def renamed(path, target, names):
+    """A copy of the package whose manifest has other names for the outputs."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for item in old.infolist():
+            data = old.read(item)
+            if item.filename.endswith("extra/aotiny.json"):
+                manifest = json.loads(data)
+                for output, name in zip(manifest["outputs"], names, strict=True):
+                    output["name"] = name
+                data = json.dumps(manifest)
+            new.writestr(item.filename, data)
+    return target
+
+
+@pytest.mark.parametrize("names", [("same", "same"), ("../../up", "/a/b c"), ("..", "")])
+def test_outputs_are_files_of_the_folder_whatever_they_are_called(package, inputs, tmp_path, names):
+    path = renamed(package[1], tmp_path / "names.pt2", names)
+    folder, *_ = inputs
+    out = tmp_path / "deep" / "out"
+    both = (folder / "ids.npy", folder / "scale.npy")
+    process = cli("run", path, "--input", *both, "--output-dir", out, "--json")
+    assert process.returncode == 0, process.stderr
+    results = json.loads(process.stdout)["outputs"]
+    assert [entry["name"] for entry in results] == list(names)
+    assert sorted(entry["file"] for entry in results) == sorted(map(str, out.iterdir()))
+    assert [np.load(entry["file"]).ndim for entry in results] == [3, 2]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "names.pt2"]
+
+
+def test_outputs_that_a_model_leaves_out(monkeypatch, capsys):
+    class Model:
+        manifest = outputs = None
+
+        def __init__(self, path):
+            pass
+
+        def __call__(self):
+            return None, aotiny.empty([2])
+
+    monkeypatch.setattr(aotiny, "Model", Model)
+    assert main(["run", "m.pt2"]) == 0
+    assert capsys.readouterr().out.startswith("output0: none\noutput1: float32[2]\n")
+
+
+@pytest.mark.parametrize("stdout", ["pipe", "/dev/full"])
+def test_output_that_cannot_be_written(package, stdout):
+    """No traceback and no complaint from the interpreter's own flush at exit."""
+    command = [sys.executable, "-m", "aotiny", "inspect", str(package[1])]
+    if stdout == "pipe":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open(stdout, os.O_WRONLY)
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert process.returncode == 1
+    expected = "" if stdout == "pipe" else "aotiny: error: [Errno 28] No space left on device\n"
+    assert process.stderr == expected
 
 
 def test_usage_errors_exit_with_2():

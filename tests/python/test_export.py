@@ -408,10 +408,10 @@ def test_keyword_arguments_keep_their_dimensions_names():
 
     module = Keywords()
     a, b = torch.export.Dim("a_rows", min=1, max=9), torch.export.Dim("b_rows", min=1, max=7)
-    kwargs = {"c": torch.ones(2), "b": torch.ones(4, 2)}
-    in_order = {name: kwargs[name] for name in ("b", "c")}
+    turned = {"c": torch.ones(2), "b": torch.ones(4, 2)}
+    in_order = {name: turned[name] for name in ("b", "c")}
     by_name, by_place = {"a": {0: a}, "b": {0: b}, "c": None}, ({0: a}, {0: b}, None)
-    for kwargs, shapes in ((kwargs, by_name), (in_order, by_name), (in_order, by_place)):
+    for kwargs, shapes in ((turned, by_name), (in_order, by_name), (in_order, by_place)):
         program = torch.export.export(module, (torch.ones(3, 2),), kwargs, dynamic_shapes=shapes)
         dims = Dimensions(program)
         nests = _by_parameter(module, (torch.ones(3, 2),), kwargs, shapes)

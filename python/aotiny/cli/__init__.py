@@ -4,6 +4,7 @@ Importing this imports neither torch nor numpy. Errors are one line on stderr an
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,15 +28,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _flush_stdout() -> None:
+    """Writes what is buffered, or drops it: the interpreter would try again at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 for success, 1 for a failure, 2 for wrong usage (argparse exits)."""
     options = _parser().parse_args(arguments)
     try:
-        options.execute(options)
+        try:
+            options.execute(options)
+        finally:
+            _flush_stdout()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; there is nobody to tell.
-        sys.stderr.close()
-        return 1
+        return 1  # whoever read our output has seen enough; there is nobody to tell
     except KeyboardInterrupt:
         print("aotiny: interrupted", file=sys.stderr)
         return 1

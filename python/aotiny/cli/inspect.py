@@ -8,16 +8,32 @@ HELP = "show what is in a package"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("package", help="a .pt2 package")
+    parser.add_argument(
+        "--verify", action="store_true", help="read everything and compare the checksums"
+    )
 
 
 def execute(options: argparse.Namespace) -> None:
     import aotiny
 
     description = aotiny.inspect(options.package)
+    if options.verify:
+        _verify(options.package)
+        description["verified"] = True
     if options.json:
         print(json.dumps(description, indent=1))
     else:
         print("\n".join(_lines(description, "")))
+
+
+def _verify(path: str) -> None:
+    """Raises ValueError for the first entry whose bytes do not have its checksum."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{path}: {damaged} is damaged: its checksum differs from the archive's")
 
 
 def _dimension(size) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
@@ -37,16 +38,19 @@ def execute(options: argparse.Namespace) -> None:
     if len(names) != len(outputs):
         names = [f"output{i}" for i in range(len(outputs))]
     results = []
-    for name, tensor in zip(names, outputs, strict=True):
-        entry = {"name": name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+    for name, stem, tensor in zip(names, _stems(names), outputs, strict=True):
+        entry = {"name": name, "dtype": None, "shape": None}
+        results.append(entry)
+        if tensor is None:  # the model leaves this output out
+            continue
+        entry.update(dtype=tensor.dtype, shape=list(tensor.shape))
         if options.output_dir:
             # .npy has no bfloat16; fp32 holds each of its values.
             stored = tensor.to("float32") if tensor.dtype == "bfloat16" else tensor
             Path(options.output_dir).mkdir(parents=True, exist_ok=True)
-            file = Path(options.output_dir) / f"{name}.npy"
+            file = Path(options.output_dir) / f"{stem}.npy"
             np.save(file, np.asarray(stored))
             entry["file"] = str(file)
-        results.append(entry)
 
     load_ms, run_ms = (loaded - begin) * 1e3, (done - loaded) * 1e3
     if options.json:
@@ -54,8 +58,17 @@ def execute(options: argparse.Namespace) -> None:
         return
     for entry in results:
         where = f" -> {entry['file']}" if "file" in entry else ""
-        print(f"{entry['name']}: {entry['dtype']}{entry['shape']}{where}")
+        what = f"{entry['dtype']}{entry['shape']}" if entry["dtype"] else "none"
+        print(f"{entry['name']}: {what}{where}")
     print(f"loaded in {load_ms:.1f} ms, ran in {run_ms:.1f} ms")
+
+
+def _stems(names: list[str]) -> list[str]:
+    """Names of files in one folder: a package may call its outputs anything, and two the same."""
+    safe = [re.sub(r"[^\w.-]", "_", name)[:100] for name in names]
+    if len(set(safe)) == len(safe):
+        return safe
+    return [f"{i}.{stem}" for i, stem in enumerate(safe)]
 
 
 def _load(np, name: str):

@@ -13,8 +13,8 @@ from .progress import Callback, Progress
 
 SUPPORTED_TORCH = "2.13"
 
-# The manifest, or what else is compiled, follows from these arguments: an option that said something
-# else would make a package that lies about itself.
+# The manifest, or what else is compiled, follows from these arguments: an option that said
+# something else would make a package that lies about itself.
 _OPTION_ARGUMENTS = {
     "cpp.march": "target",
     "cpp.simdlen": "target",
