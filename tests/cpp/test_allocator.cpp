@@ -8,6 +8,10 @@
 #include "aotiny/core/scratch.h"
 #include "aotiny/core/status.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace aotiny {
 namespace {
 
@@ -42,6 +46,20 @@ TEST(CpuAllocator, ReusesBlocksAndCounts) {
   allocator.reset_peak(kCPU);
   EXPECT_EQ(allocator.stats(kCPU).peak_allocated_bytes, 0u);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST(CpuAllocator, AddressSanitizerSeesWhatIsOutOfBounds) {
+  CpuAllocator allocator;
+  for (int round = 0; round < 2; ++round) {  // of the system, then of the cache
+    char* block = static_cast<char*>(allocator.allocate(70, kCPU));
+    EXPECT_FALSE(__asan_address_is_poisoned(block));
+    EXPECT_FALSE(__asan_address_is_poisoned(block + 69));
+    EXPECT_TRUE(__asan_address_is_poisoned(block + 70));
+    allocator.deallocate(block, 70, kCPU);
+    EXPECT_TRUE(__asan_address_is_poisoned(block + 8));
+  }
+}
+#endif
 
 TEST(CpuAllocator, ZeroAndImpossibleRequests) {
   CpuAllocator allocator;

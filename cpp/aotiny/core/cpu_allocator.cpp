@@ -7,7 +7,24 @@
 
 #include "aotiny/core/status.h"
 
+// Under AddressSanitizer, cached blocks and what a class has beyond its request are out of bounds;
+// otherwise these do nothing.
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 namespace aotiny {
+namespace {
+
+void allow_only(void* block, size_t nbytes, size_t bytes) noexcept {
+  ASAN_UNPOISON_MEMORY_REGION(block, nbytes);
+  ASAN_POISON_MEMORY_REGION(static_cast<char*>(block) + nbytes, bytes - nbytes);
+}
+
+}  // namespace
 
 // Requests are multiples of 64 bytes; class 4·p + q then holds (4 + q)·2^p·16 bytes.
 size_t CpuAllocator::size_class(size_t nbytes) noexcept {
@@ -32,11 +49,13 @@ void* CpuAllocator::allocate(size_t nbytes, Device) {
   {
     const std::lock_guard lock(mutex_);
     if (FreeBlock* block = free_[index]) {
+      allow_only(block, bytes, bytes);
       free_[index] = block->next;
       cached_bytes_ -= bytes;
       ++stats_.num_allocations;
       stats_.allocated_bytes += bytes;
       stats_.peak_allocated_bytes = std::max(stats_.peak_allocated_bytes, stats_.allocated_bytes);
+      allow_only(block, nbytes, bytes);
       return block;
     }
   }
@@ -53,6 +72,7 @@ void* CpuAllocator::allocate(size_t nbytes, Device) {
   stats_.reserved_bytes += bytes;
   stats_.allocated_bytes += bytes;
   stats_.peak_allocated_bytes = std::max(stats_.peak_allocated_bytes, stats_.allocated_bytes);
+  allow_only(data, nbytes, bytes);
   return data;
 }
 
@@ -60,6 +80,7 @@ void CpuAllocator::deallocate(void* data, size_t nbytes, Device) noexcept {
   if (data == nullptr) return;
   const size_t index = size_class(nbytes);
   const size_t bytes = class_bytes(index);
+  allow_only(data, bytes, bytes);
   {
     const std::lock_guard lock(mutex_);
     stats_.allocated_bytes -= bytes;
@@ -68,6 +89,7 @@ void CpuAllocator::deallocate(void* data, size_t nbytes, Device) noexcept {
       block->next = free_[index];
       free_[index] = block;
       cached_bytes_ += bytes;
+      allow_only(block, sizeof(FreeBlock), bytes);  // leak detection follows the list
       return;
     }
     stats_.reserved_bytes -= bytes;
