@@ -1,13 +1,17 @@
 """Tiny packages for the loader's tests, compiled once a session, in a process of their own.
 
 The packages are those of plain AOTInductor: no manifest, no dependency on aotiny. Test modules
-import package_fixture for the fixture `package`.
+import package_fixture for the fixture `package`. `python models.py FOLDER` compiles all of them and
+copies two with a manifest; AOTINY_TEST_PACKAGES=FOLDER names them to the tests.
 """
 
+import json
+import os
 import subprocess
 import sys
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +155,9 @@ def compile_model(name: str, folder: Path) -> Path:
 @pytest.fixture(scope="session", name="package")
 def package_fixture(tmp_path_factory):
     """package(name): the path of one of SOURCES, compiled when it is first asked for."""
-    folder = tmp_path_factory.getbasetemp() / "packages"  # one for all modules that import this
+    made_before = os.environ.get("AOTINY_TEST_PACKAGES")
+    # One for all modules that import this.
+    folder = Path(made_before or tmp_path_factory.getbasetemp() / "packages")
     folder.mkdir(exist_ok=True)
     lock = threading.Lock()
 
@@ -196,3 +202,49 @@ def add_entry(source: Path, target: Path, name: str, data: bytes | str) -> Path:
         root = archive.namelist()[0].split("/")[0]
         archive.writestr(f"{root}/{name}", data)
     return target
+
+
+AFFINE_MANIFEST = {
+    "format": "aotiny-manifest",
+    "version": 1,
+    "inputs": [
+        {
+            "name": "x",
+            "dtype": "float32",
+            "device": "cpu",
+            "shape": [{"name": "n", "min": 1, "max": 64}, 16],
+        }
+    ],
+    "outputs": [{"name": "y", "dtype": "float32", "shape": [{"name": "n"}, 16]}],
+    "constants": [
+        {"name": name, "fqn": name, "dtype": "float32", "shape": [16], "strides": [1]}
+        for name in ("scale", "shift")
+    ],
+}
+
+
+def with_manifest(source, target, **changes):
+    text = json.dumps({**AFFINE_MANIFEST, **changes})
+    return add_entry(source, target, "extra/aotiny.json", text)
+
+
+LOOKUP_MANIFEST = {
+    "inputs": [{"name": "i", "dtype": "int64", "shape": [3], "range": [-10, 9]}],
+    "outputs": [{"name": "y", "dtype": "float32", "shape": [3, 4]}],
+    "constants": [{"name": "table", "dtype": "float32", "shape": [10, 4], "strides": [4, 1]}],
+}
+
+
+def compile_all(folder: Path) -> None:
+    """Compiles every package that is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [name for name in SOURCES if not (folder / f"{name}.pt2").exists()]
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for path in pool.map(lambda name: compile_model(name, folder), missing):
+            print(path, flush=True)
+    with_manifest(folder / "affine.pt2", folder / "affine_described.pt2")
+    with_manifest(folder / "lookup.pt2", folder / "lookup_described.pt2", **LOOKUP_MANIFEST)
+
+
+if __name__ == "__main__":
+    compile_all(Path(sys.argv[1]))

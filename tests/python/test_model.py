@@ -1,7 +1,6 @@
 """Loading and running packages, and what is refused."""
 
 import gc
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +8,15 @@ import numpy as np
 import pytest
 
 import aotiny
-import models
-from models import affine, failure, package_fixture, x  # noqa: F401
+from models import (  # noqa: F401
+    AFFINE_MANIFEST,
+    LOOKUP_MANIFEST,
+    affine,
+    failure,
+    package_fixture,
+    with_manifest,
+    x,
+)
 
 pytest.importorskip("torch")
 
@@ -18,30 +24,6 @@ pytest.importorskip("torch")
 def mapped_models():
     with open("/proc/self/maps") as maps:
         return [line for line in maps if "aotiny:" in line or ".pt2" in line]
-
-
-AFFINE_MANIFEST = {
-    "format": "aotiny-manifest",
-    "version": 1,
-    "inputs": [
-        {
-            "name": "x",
-            "dtype": "float32",
-            "device": "cpu",
-            "shape": [{"name": "n", "min": 1, "max": 64}, 16],
-        }
-    ],
-    "outputs": [{"name": "y", "dtype": "float32", "shape": [{"name": "n"}, 16]}],
-    "constants": [
-        {"name": name, "fqn": name, "dtype": "float32", "shape": [16], "strides": [1]}
-        for name in ("scale", "shift")
-    ],
-}
-
-
-def with_manifest(source, target, **changes):
-    text = json.dumps({**AFFINE_MANIFEST, **changes})
-    return models.add_entry(source, target, "extra/aotiny.json", text)
 
 
 @pytest.fixture
@@ -252,12 +234,7 @@ def test_indices_out_of_range(package, tmp_path, capfd):
     model = aotiny.Model(package("lookup"))
     error = failure(model, np.array([1, 2, 10]))  # the code's own check
     assert "index out of bounds" in str(error)
-    inputs = [{"name": "i", "dtype": "int64", "shape": [3], "range": [-10, 9]}]
-    outputs = [{"name": "y", "dtype": "float32", "shape": [3, 4]}]
-    constants = [{"name": "table", "dtype": "float32", "shape": [10, 4], "strides": [4, 1]}]
-    path = with_manifest(
-        package("lookup"), tmp_path / "l.pt2", inputs=inputs, outputs=outputs, constants=constants
-    )
+    path = with_manifest(package("lookup"), tmp_path / "l.pt2", **LOOKUP_MANIFEST)
     model = aotiny.Model(path)
     error = failure(model, np.array([1, 2, 10]))
     assert "values from 1 to 10; they must lie in -10..9" in str(error)
