@@ -1,4 +1,6 @@
 // aotiny.Error: the one exception of the native side.
+#include <cstring>
+
 #include "bindings.h"
 
 namespace aotiny::bindings {
@@ -8,7 +10,12 @@ PyObject* error_type = nullptr;  // lives as long as the module's dictionary, wh
 
 void set_python_error(const Error& error) {
   const auto type = py::reinterpret_borrow<py::object>(error_type);
-  py::object instance = type(error.what());
+  // File and symbol names may hold bytes that are no UTF-8.
+  const char* text = error.what();
+  const auto message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(std::strlen(text)), "replace"));
+  if (!message) throw py::error_already_set();
+  py::object instance = type(message);
   instance.attr("code") = static_cast<int32_t>(error.status());
   instance.attr("name") = status_name(error.status());
   PyErr_SetObject(error_type, instance.ptr());

@@ -4,9 +4,11 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <set>
+
 #include "aotiny/runtime/inputs.h"
 #include "aotiny/runtime/inspect.h"
-#include "bindings.h"
+#include "dlpack.h"
 
 namespace aotiny::bindings {
 namespace {
@@ -22,11 +24,19 @@ std::unique_ptr<Model> load(const std::filesystem::path& path, const std::string
                                  ModelOptions{parse_device(device), num_models, name});
 }
 
+// Read-only memory is not written to: what the exporter describes does not write to its inputs, and
+// other code gets a copy. Outputs that share it are read-only too.
 py::tuple run(Model& model, const py::args& args) {
   std::vector<Tensor> inputs;
+  std::set<const Storage*> readonly;
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string what = "input " + std::to_string(i);
-    inputs.push_back(to_tensor(args[i], what.c_str()));
+    PyTensor input = import_object(args[i], what.c_str(), std::nullopt);
+    if (input.readonly && !model.manifest() && input.tensor.device() == kCPU) {
+      input = {input.tensor.clone(), false};
+    }
+    if (input.readonly) readonly.insert(input.tensor.storage().get());
+    inputs.push_back(std::move(input.tensor));
   }
   std::vector<Tensor> outputs;
   {
@@ -35,9 +45,21 @@ py::tuple run(Model& model, const py::args& args) {
   }
   py::tuple results(outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
-    results[i] = outputs[i].defined() ? to_python(std::move(outputs[i])) : py::none();
+    if (!outputs[i].defined()) {
+      results[i] = py::none();
+      continue;
+    }
+    const bool shares = readonly.count(outputs[i].storage().get()) != 0;
+    results[i] = py::cast(PyTensor{std::move(outputs[i]), shares});
   }
   return results;
+}
+
+// As Python spells file names: bytes that are no UTF-8 become surrogates.
+py::str path(const Model& model) {
+  PyObject* text = PyUnicode_DecodeFSDefault(model.path().c_str());
+  if (text == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(text);
 }
 
 // The manifest's list under `key`, or None where there is no manifest.
@@ -72,7 +94,7 @@ void register_model(py::module_& module) {
            "Loads the package; num_models is how many threads can run it at the same time, name "
            "picks one of several models.")
       .def("__call__", &run)
-      .def_property_readonly("path", &Model::path)
+      .def_property_readonly("path", &path)
       .def_property_readonly("num_inputs", &Model::num_inputs)
       .def_property_readonly("num_outputs", &Model::num_outputs)
       .def_property_readonly(
@@ -95,8 +117,8 @@ void register_model(py::module_& module) {
           "missing_symbols", [](const Model&) { return std::vector<std::string>(); },
           "Always empty: a model with missing symbols is not loaded. See aotiny.inspect.")
       .def("__repr__", [](const Model& model) {
-        return "<aotiny.Model " + model.path() + ": " + std::to_string(model.num_inputs()) +
-               " inputs, " + std::to_string(model.num_outputs()) + " outputs>";
+        return py::str("<aotiny.Model {}: {} inputs, {} outputs>")
+            .format(path(model), model.num_inputs(), model.num_outputs());
       });
 
   module.def(
