@@ -37,6 +37,9 @@ TEST(Tensor, ViewsShareStorage) {
   EXPECT_EQ(values(base.slice(1, -2, std::nullopt)),
             (std::vector<int32_t>{4, 5, 10, 11, 16, 17, 22, 23}));
   EXPECT_EQ(base.slice(0, 9, 12).numel(), 0);
+  EXPECT_EQ(values(base.slice(0, 1, std::nullopt, INT64_MAX)),
+            (std::vector<int32_t>{6, 7, 8, 9, 10, 11}));
+  EXPECT_EQ(base.slice(1, 4, 2, INT64_MAX).numel(), 0);
   EXPECT_EQ(values(base.select(1, -1)), (std::vector<int32_t>{5, 11, 17, 23}));
   EXPECT_EQ(ints(base.permute(Ints{1, 0}).strides()), (Ints{1, 6}));
   EXPECT_EQ(base.transpose(0, 1).storage().get(), base.storage().get());

@@ -1,6 +1,7 @@
 """Packages that are damaged, incomplete or made for something else."""
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -155,3 +156,33 @@ def test_manifests_that_are_none(source, tmp_path, text):
     path = models.add_entry(source, tmp_path / "m.pt2", "extra/aotiny.json", text)
     assert failure(aotiny.Model, path).name == "InvalidProgram"
     assert failure(aotiny.inspect, path).name == "InvalidProgram"
+
+
+@pytest.mark.parametrize("depth", [101, 300_000])
+def test_deeply_nested_json(source, tmp_path, depth):
+    manifest = '{"format": "aotiny-manifest", "quantization": ' + "[" * (depth - 1)
+    text = manifest + "]" * (depth - 1) + "}"
+    path = models.add_entry(source, tmp_path / "m.pt2", "extra/aotiny.json", text)
+    for call in (aotiny.Model, aotiny.inspect):  # neither may use up the stack
+        error = failure(call, path)
+        assert error.name == "InvalidProgram" and f"nests {depth} levels deep" in str(error)
+    metadata = '{"a": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+    path = replace(source, tmp_path / "n.pt2", "_metadata.json", metadata)
+    assert f"nests {depth} levels deep" in str(failure(aotiny.inspect, path))
+
+
+def test_brackets_in_strings_are_no_nesting(source, tmp_path):
+    text = json.dumps({"AOTI_PLATFORM": "linux", "note": '"[{' * 200 + "\\"})
+    path = replace(source, tmp_path / "m.pt2", "_metadata.json", text)
+    (model,) = aotiny.inspect(path)["models"].values()
+    assert model["metadata"]["note"].count("[") == 200
+
+
+def test_names_that_are_no_utf8(source, tmp_path):
+    missing = tmp_path / os.fsdecode(b"\xff\xfe.pt2")
+    error = failure(aotiny.Model, missing)
+    assert error.name == "NotFound" and "\ufffd" in str(error)
+    missing.write_bytes(source.read_bytes())
+    model = aotiny.Model(missing)
+    assert model.path == str(missing) and "1 inputs" in repr(model)
+    assert "\ufffd" in aotiny.inspect(missing)["path"]

@@ -67,8 +67,8 @@ Tensor Tensor::slice(int64_t dim, std::optional<int64_t> start, std::optional<in
   const int64_t last = std::max(first, clamp_bound(end.value_or(length)));
   std::vector<int64_t> new_sizes(sizes().begin(), sizes().end());
   std::vector<int64_t> new_strides(strides().begin(), strides().end());
-  new_sizes[d] = (last - first + step - 1) / step;
-  new_strides[d] *= step;
+  new_sizes[d] = last == first ? 0 : (last - first - 1) / step + 1;
+  if (new_sizes[d] > 1) new_strides[d] *= step;  // otherwise no step is taken, and any may be given
   // An empty slice keeps the old offset: first·stride may lie past the storage.
   const int64_t skipped = new_sizes[d] == 0 ? 0 : first * strides()[d];
   return as_strided(new_sizes, new_strides, storage_offset_ + skipped);

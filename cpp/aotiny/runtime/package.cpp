@@ -1,5 +1,6 @@
 #include "aotiny/runtime/package.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -11,17 +12,43 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxJsonBytes = uint64_t{64} << 20;
+constexpr int64_t kMaxJsonDepth = 100;
 
-std::string text_of(const Package& package, const ZipEntry& entry) {
+// How deep arrays and objects lie in each other. Copying, printing and (in Python) reading a JSON
+// value recurses that deep, and a deep enough one would overflow the stack.
+int64_t json_depth(std::string_view text) {
+  int64_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+std::string json_text(const Package& package, const ZipEntry& entry) {
   require(entry.size <= kMaxJsonBytes, Status::InvalidProgram, package.file().path(), ": ",
           entry.name, " has ", entry.size, " bytes, at most ", kMaxJsonBytes, " are read");
   const Bytes data = package.data(entry);
-  return {data.begin(), data.end()};
+  std::string text(data.begin(), data.end());
+  const int64_t depth = json_depth(text);
+  require(depth <= kMaxJsonDepth, Status::InvalidProgram, package.file().path(), ": ", entry.name,
+          " nests ", depth, " levels deep, at most ", kMaxJsonDepth, " are read");
+  return text;
 }
 
 json parse_json(const Package& package, const ZipEntry& entry) {
   try {
-    return json::parse(text_of(package, entry));
+    return json::parse(json_text(package, entry));
   } catch (const json::exception& error) {
     fail(Status::InvalidProgram, package.file().path(), ": ", entry.name, ": ", error.what());
   }
@@ -62,7 +89,7 @@ Package::Package(const std::string& path) : file_(path), entries_(read_zip(file_
     const size_t root = entry.name.find('/');
     if (root == std::string::npos) continue;
     const std::string_view inner = std::string_view(entry.name).substr(root + 1);
-    if (inner == kManifest) manifest_ = text_of(*this, entry);
+    if (inner == kManifest) manifest_ = json_text(*this, entry);
     if (!inner.starts_with(kModels)) continue;
     const std::string_view rest = inner.substr(kModels.size());
     const size_t slash = rest.rfind('/');
