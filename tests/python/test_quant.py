@@ -218,6 +218,15 @@ def test_matmul_refuses_with_the_numbers():
         aotiny.matmul(x, weight, out=readonly)
 
 
+def test_matmul_writes_over_its_operands():
+    weight = aotiny.quantize(weight_values(4096, 4096), "int8")
+    memory = np.random.default_rng(3).standard_normal((200, 4096)).astype(np.float32)
+    bias = memory[0].copy()
+    expected = aotiny.matmul(memory, weight, bias=bias).numpy()
+    aotiny.matmul(memory, weight, bias=memory[0], out=memory)
+    np.testing.assert_array_equal(memory, expected)
+
+
 def test_another_type_of_weight_is_a_type_error():
     x = np.ones((3, 64), np.float32)
     for weight in (x, torch.ones(8, 64), None, "int4"):

@@ -77,7 +77,10 @@ Tensor plain_mm(const Tensor& x, const Weight& weight, const Tensor* bias, const
   if (out != nullptr) check_out(*out, x, sizes);
   const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype());
   const Tensor rows = as_rows(x, weight.k());
-  const Tensor wide_bias = bias != nullptr ? bias->to(DType::Float32).contiguous() : Tensor();
+  // A copy where `out` is given: writing it must not change a bias that lies in the same memory. (x
+  // may lie there too: it is read whole, by quantizing it, before anything is written.)
+  Tensor wide_bias = bias != nullptr ? bias->to(DType::Float32).contiguous() : Tensor();
+  if (bias != nullptr && out != nullptr) wide_bias = wide_bias.clone();
   PlainMmArgs args{};
   args.format = weight.format();
   args.m = rows.size(0);
