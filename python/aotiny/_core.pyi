@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from types import EllipsisType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ class Error(RuntimeError):
 
 # --- tensor -----------------------------------------------------------------------------------
 
-class SupportsDLPack(Protocol):
+class _SupportsDLPack(Protocol):
     def __dlpack__(self, *, stream: Any = ...) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -82,7 +82,7 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 def from_dlpack(
-    obj: SupportsDLPack, *, device: str | None = None, copy: bool | None = None
+    obj: _SupportsDLPack, *, device: str | None = None, copy: bool | None = None
 ) -> Tensor: ...
 def empty(shape: Sequence[int], dtype: str = "float32", device: str = "cpu") -> Tensor: ...
 def allocator_stats(device: str = "cpu") -> dict[str, int]: ...
@@ -105,6 +105,8 @@ class Weight:
     def bits_per_weight(self) -> float: ...
     def tensors(self) -> dict[str, Tensor]: ...
     def dequantize(self) -> Tensor: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 class CoalescedInt4(Weight):
     @staticmethod
