@@ -57,10 +57,18 @@ TABLE = torch.arange(40.0).reshape(8, 5)
         (lambda m, i: m.table[i.clamp(0, 7)], IDS, None),
         (lambda m, i: i * 2, IDS, None),
         (lambda m, i: m.table[i.chunk(3, 1)[1]], IDS, [-8, 7]),
+        (lambda m, i: m.table[i.clamp(min=0)], IDS, [-(2**63), 7]),
+        (lambda m, i: m.table[i.clamp(max=9)], IDS, [-8, 7]),
+        (lambda m, i: m.table[i.clamp(-20, 7) - 1], IDS, [-7, 2**63 - 1]),
+        (lambda m, i: m.table[i * 3], IDS, [-2, 2]),
+        (lambda m, i: m.table[torch.cat([i.flip(0), i + 1])], IDS, [-8, 6]),
+        (lambda m, i: torch.take(m.table, i), IDS, [-40, 39]),
+        (lambda m, i: m.cube[m.cube[..., 0] > 0, i[0, :1]], IDS, [-5, 4]),
+        (lambda m, i: m.table[torch.where(i < 0, 0, i)], IDS, None),
     ],
 )
 def test_index_range_comes_from_the_graph(function, index, expected):
-    program = traced(lambda_module(function, table=TABLE), index)
+    program = traced(lambda_module(function, table=TABLE, cube=TABLE.expand(3, 8, 5) + 0), index)
     ranges = index_ranges(program.graph_module)
     assert [list(r) for r in ranges.values()] == ([expected] if expected else [])
 
