@@ -341,6 +341,15 @@ def test_failed_export_keeps_the_package_that_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_folders_of_any_name(tmp_path, monkeypatch):
+    folder = tmp_path / "it's a $HOME; ü"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    aotiny.export(Plain(), (torch.ones(3),), "my model.pt2", quantize=None)
+    assert [p.name for p in folder.iterdir()] == ["my model.pt2"]
+    assert aotiny.Model("my model.pt2")(torch.ones(3))[0].tolist() == [2.0] * 3
+
+
 def test_progress_is_printed_only_when_asked(capsys):
     for verbose, printed in ((None, 0), (False, 0), (True, 2)):
         with Progress(verbose).stage("trace"):

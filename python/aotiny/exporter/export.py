@@ -1,6 +1,7 @@
 """aotiny.export: a torch module to a package."""
 
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -153,7 +154,8 @@ def export(
         description = describe(program, dims, input_ranges or {})
 
     # Beside the target, so that the last step is a rename; the archive's root is the file's stem.
-    work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent))
+    work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent.absolute()))
+    build = _build_folder(work)
     try:
         with stages.stage("compile"), vector_isa(chosen):
             config = {
@@ -164,7 +166,7 @@ def export(
             written = work / path.name
             # Not among the options, which torch refuses: what compilation leaves behind, a copy of
             # the weights among it, goes away with the folder.
-            leftovers = inductor_config.patch({"aot_inductor.output_path": str(work / "build")})
+            leftovers = inductor_config.patch({"aot_inductor.output_path": str(build)})
             with leftovers, _without_future_warnings():
                 torch._inductor.aoti_compile_and_package(
                     program, package_path=str(written), inductor_configs=config
@@ -185,8 +187,17 @@ def export(
             add_manifest(written, package.root, manifest)
             os.replace(written, path)
     finally:
+        shutil.rmtree(build, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
     return manifest
+
+
+def _build_folder(work: Path) -> Path:
+    """Where inductor compiles: in the folder, unless its path would not survive inductor's unquoted
+    compiler command."""
+    if re.fullmatch(r"[\w/.+-]+", str(work)):
+        return work / "build"
+    return Path(tempfile.mkdtemp(prefix="aotiny-export-"))
 
 
 def _by_parameter(module, args, kwargs, dynamic_shapes) -> tuple[object, object]:
