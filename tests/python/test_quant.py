@@ -218,6 +218,14 @@ def test_matmul_refuses_with_the_numbers():
         aotiny.matmul(x, weight, out=readonly)
 
 
+def test_weights_are_immutable():
+    weight = aotiny.quantize(weight_values(8, 64), "int8")
+    for tensor in weight.tensors().values():
+        assert tensor.readonly
+        with pytest.raises(aotiny.Error, match="read-only"):
+            tensor.copy_(tensor.clone())
+
+
 def test_matmul_writes_over_its_operands():
     weight = aotiny.quantize(weight_values(4096, 4096), "int8")
     memory = np.random.default_rng(3).standard_normal((200, 4096)).astype(np.float32)

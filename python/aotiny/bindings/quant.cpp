@@ -61,7 +61,7 @@ py::object matmul(const py::object& x, const Weight& weight, const py::object& b
 py::dict tensors(const Weight& weight) {
   py::dict result;
   for (size_t i = 0; i < weight.planes().size(); ++i) {
-    result[weight.info().planes[i].name] = to_python(weight.planes()[i]);
+    result[weight.info().planes[i].name] = py::cast(PyTensor{weight.planes()[i], true});
   }
   return result;
 }
@@ -152,7 +152,7 @@ void register_quant(py::module_& module) {
       .def_property_readonly("device", [](const Weight& w) { return to_string(w.device()); })
       .def_property_readonly("nbytes", &Weight::nbytes, "Of codes and metadata together.")
       .def_property_readonly("bits_per_weight", &Weight::bits_per_weight, "Metadata included.")
-      .def("tensors", &tensors, "The packed tensors by name, sharing their memory.")
+      .def("tensors", &tensors, "The packed tensors by name, read-only, sharing their memory.")
       .def(
           "dequantize",
           [](const Weight& weight) {
