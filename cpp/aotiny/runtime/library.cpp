@@ -248,6 +248,9 @@ void load_library(const std::string& path) {
   std::string name = soname_of(handle);
   UserLibraries& libraries = user_libraries();
   const std::lock_guard lock(libraries.mutex);
+  for (const auto& entry : libraries.entries) {
+    if (entry.first.get() == handle.get()) return;  // a model has room for few names
+  }
   libraries.entries.emplace_back(std::move(handle), std::move(name));
 }
 
