@@ -62,6 +62,13 @@ def test_cache_key_follows_the_target():
     assert files.cache_key("x86-64-v3") == files.cache_key("x86-64-v3")
 
 
+def test_cache_key_follows_the_machine(monkeypatch):
+    """What torch compiled on another machine may have instructions that this one lacks."""
+    here = files.cache_key("x86-64-v3")
+    monkeypatch.setattr("aotiny.exporter.target.host_features", lambda: frozenset({"avx2"}))
+    assert files.cache_key("x86-64-v3") != here
+
+
 def test_cache_root(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert files.cache_root(None) == tmp_path / "aotiny"
@@ -122,4 +129,5 @@ def test_demo(demo_cache):
         assert f'"{query}"' in again.stdout
     for name in (*floors, "torch"):
         assert f"\n{name} " in again.stdout
-    assert "cold start" in again.stdout
+        assert name == "torch" or f"worst sentence, {name}: " in again.stdout
+    assert "cold start" in again.stdout and "worst cosine" in again.stdout

