@@ -62,13 +62,13 @@ TEST_F(Item, OtherDtypesAreConvertedIfTheyFit) {
     EXPECT_EQ(aoti_torch_item_int8(tensor, &value), kOk);
     EXPECT_EQ(value, expected);
   };
-  expect_int8(Tensor::scalar(-128.9), -128);
-  expect_int8(Tensor::scalar(127.9f), 127);
+  expect_int8(Tensor::scalar(-127.9), -127);
+  expect_int8(Tensor::scalar(126.9f), 126);
   expect_int8(Tensor::scalar(uint64_t{127}), 127);
   expect_int8(Tensor::scalar(Float16(-2.5f)), -2);
   expect_int8(Tensor::scalar(true), 1);
   for (const Tensor& from :
-       {Tensor::scalar(128.0), Tensor::scalar(-129.0), Tensor::scalar(int64_t{-129}),
+       {Tensor::scalar(127.9), Tensor::scalar(-128.1), Tensor::scalar(int64_t{-129}),
         Tensor::scalar(std::numeric_limits<float>::quiet_NaN())}) {
     const Handle tensor(from);
     int8_t value = 99;

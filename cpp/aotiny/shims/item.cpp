@@ -9,7 +9,8 @@ using namespace aotiny;
 
 namespace {
 
-// The value as a To. Like torch, fractions are cut off, and what To cannot hold is refused.
+// The value as a To: fractions are cut off, and what is outside To's range is refused. (Torch lets
+// negative numbers wrap into unsigned types and 2^63 into int64; here those are refused too.)
 template <class To, class From>
 To checked_convert(From value) {
   if constexpr (std::is_same_v<To, From>) {
@@ -23,9 +24,10 @@ To checked_convert(From value) {
     } else if constexpr (std::is_integral_v<To> && std::is_integral_v<From>) {
       fits = std::in_range<To>(value);
     } else if constexpr (std::is_integral_v<To>) {
-      // Both bounds are powers of two, or 0 less a fraction, and exact in double.
-      const double number = std::trunc(static_cast<double>(value));
+      // Like torch, 127.9 is outside int8. The largest int64 is 2^63 as a double, which is not.
+      const auto number = static_cast<double>(value);
       fits = number >= static_cast<double>(std::numeric_limits<To>::min()) &&
+             number <= static_cast<double>(std::numeric_limits<To>::max()) &&
              number < std::ldexp(1.0, std::numeric_limits<To>::digits);
     } else {
       fits = !std::isfinite(static_cast<double>(value)) ||
