@@ -55,7 +55,10 @@ def cmake_prefix() -> str:
     """The folder to put on CMAKE_PREFIX_PATH so that find_package(aotiny) finds this install."""
     import os
 
-    return os.path.dirname(os.path.abspath(__file__))
+    from . import _core
+
+    # Beside the native part: in an editable install this file is elsewhere.
+    return os.path.dirname(os.path.abspath(_core.__file__))
 
 
 def __getattr__(name: str) -> object:

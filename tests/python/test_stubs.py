@@ -11,7 +11,7 @@ import pytest
 import aotiny
 from aotiny import _core
 
-STUB = ast.parse(Path(_core.__file__).with_name("_core.pyi").read_text())
+STUB = ast.parse(Path(aotiny.__file__).with_name("_core.pyi").read_text())
 
 # What the stub says and the module does not have, or the other way round, and why.
 ONLY_IN_STUB = {
