@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 
 
 def mapped_models():
-    with open("/proc/self/maps") as maps:
+    with open("/proc/self/maps", errors="surrogateescape") as maps:
         return [line for line in maps if "aotiny:" in line or ".pt2" in line]
 
 
