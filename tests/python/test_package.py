@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import zipfile
 
 import numpy as np
@@ -186,3 +187,25 @@ def test_names_that_are_no_utf8(source, tmp_path):
     model = aotiny.Model(missing)
     assert model.path == str(missing) and "1 inputs" in repr(model)
     assert "\ufffd" in aotiny.inspect(missing)["path"]
+
+
+def test_inspect_runs_no_code(tmp_path):
+    # A dependency named by its path could be anything, this very package included.
+    (tmp_path / "helper.c").write_text(
+        "#include <stdio.h>\n"
+        f'__attribute__((constructor)) void run(void) {{ fopen("{tmp_path}/ran", "w"); }}\n'
+        "int helper(void) { return 1; }\n"
+    )
+    (tmp_path / "code.c").write_text("int helper(void); int f(void) { return helper(); }\n")
+    helper, code = tmp_path / "helper.so", tmp_path / "code.so"
+    build = ["cc", "-shared", "-fPIC"]
+    subprocess.run([*build, str(tmp_path / "helper.c"), "-o", str(helper)], check=True)
+    subprocess.run([*build, str(tmp_path / "code.c"), str(helper), "-o", str(code)], check=True)
+    path = tmp_path / "m.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("m/data/aotinductor/model/m.wrapper.so", code.read_bytes())
+    (model,) = aotiny.inspect(path)["models"].values()
+    assert str(helper) in model["needed"] and model["missing_symbols"] == ["helper"]
+    error = failure(aotiny.Model, path)
+    assert error.name == "OperatorMissing" and "helper" in str(error)
+    assert not (tmp_path / "ran").exists()

@@ -189,7 +189,9 @@ Range range_of(const void* address) {
 std::vector<std::string> missing_symbols(const ElfImage& image) {
   std::vector<Handle> dependencies;
   for (const std::string& name : image.needed()) {
-    if (is_libtorch(name)) continue;
+    // Opening a library runs its initialisers, which must not happen to inspect. The system's
+    // libraries go by name; a path may lead to anything, the package itself included.
+    if (is_libtorch(name) || name.find('/') != std::string::npos) continue;
     if (Handle handle{::dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)}) {
       dependencies.push_back(std::move(handle));
     }

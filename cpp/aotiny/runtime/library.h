@@ -29,8 +29,9 @@ class Library {
   void* handle_ = nullptr;
 };
 
-// The symbols that an image needs and that neither aotiny, nor the image's own dependencies, nor
-// load_library's libraries, nor the process provide; sorted.
+// The symbols that an image needs and that neither aotiny, nor the image's own dependencies (but
+// for those named by a path, which are not opened), nor load_library's libraries, nor the process
+// provide; sorted.
 std::vector<std::string> missing_symbols(const ElfImage& image);
 
 // Opens a shared library with custom operators (aoti_torch_<device>_<name>) for the models that are
