@@ -236,8 +236,13 @@ LOOKUP_MANIFEST = {
 
 
 def compile_all(folder: Path) -> None:
-    """Compiles every package that is not there yet."""
+    """Compiles every package that is not there yet; all of them where this file has changed."""
     folder.mkdir(parents=True, exist_ok=True)
+    stamp, source = folder / "made_by.py", Path(__file__).read_text()
+    if not stamp.exists() or stamp.read_text() != source:
+        for path in folder.glob("*.pt2"):
+            path.unlink()
+        stamp.write_text(source)
     missing = [name for name in SOURCES if not (folder / f"{name}.pt2").exists()]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for path in pool.map(lambda name: compile_model(name, folder), missing):
