@@ -45,6 +45,7 @@ TEST(SizesStrides, DenseAndPreservedStrides) {
   EXPECT_TRUE(is_contiguous(Ints{2, 1, 3}, Ints{3, 99, 1}));
   EXPECT_FALSE(is_contiguous(Ints{2, 3}, Ints{1, 2}));
   EXPECT_TRUE(is_contiguous(Ints{0, 3}, Ints{1, 2}));
+  EXPECT_TRUE(is_contiguous(Ints{0, int64_t{1} << 40, int64_t{1} << 40}, Ints{1, 1, 1}));
   EXPECT_TRUE(is_non_overlapping_and_dense(Ints{2, 3}, Ints{1, 2}));
   EXPECT_FALSE(is_non_overlapping_and_dense(Ints{2, 3}, Ints{0, 1}));
   EXPECT_FALSE(is_non_overlapping_and_dense(Ints{2, 3}, Ints{4, 1}));

@@ -76,13 +76,13 @@ std::vector<int64_t> contiguous_strides(IntSpan sizes) {
 }
 
 bool is_contiguous(IntSpan sizes, IntSpan strides) noexcept {
-  int64_t expected = 1;
+  uint64_t expected = 1;  // may wrap around before a size of 0 is met
   bool contiguous = true;
   for (size_t d = sizes.size(); d-- > 0;) {
     if (sizes[d] == 0) return true;
     if (sizes[d] != 1) {
-      contiguous = contiguous && strides[d] == expected;
-      expected *= sizes[d];
+      contiguous = contiguous && static_cast<uint64_t>(strides[d]) == expected;
+      expected *= static_cast<uint64_t>(sizes[d]);
     }
   }
   return contiguous;
