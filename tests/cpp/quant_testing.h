@@ -55,6 +55,17 @@ inline std::vector<FormatId> all_formats() {
   return formats;
 }
 
+// The least K of at least `k`, and the group size closest to `group_size`, that a format holds.
+inline int64_t k_for(FormatId format, int64_t k) {
+  const int64_t step = format_info(format).has_super_blocks() ? kSuperBlock : 1;
+  return (k + step - 1) / step * step;
+}
+
+inline int64_t group_for(FormatId format, int64_t group_size) {
+  const bool fits = !format_info(format).has_super_blocks() || kSuperBlock % group_size == 0;
+  return fits ? group_size : 32;
+}
+
 inline std::string format_name(FormatId format) {
   return std::string(format_info(format).name) + format_info(format).metadata;
 }

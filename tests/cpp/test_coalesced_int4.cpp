@@ -9,8 +9,10 @@ namespace {
 using namespace aotiny::testing;
 using TraitsA = CoalescedInt4Traits<Metadata::A>;
 using TraitsB = CoalescedInt4Traits<Metadata::B>;
+using TraitsC = CoalescedInt4Traits<Metadata::C>;
 constexpr FormatId kA = kFormatId<TraitsA>;
 constexpr FormatId kB = kFormatId<TraitsB>;
+constexpr FormatId kC = kFormatId<TraitsC>;
 
 TEST(CoalescedInt4, EvenKIsTheLowNibble) {
   std::vector<int> codes(32);
@@ -52,6 +54,43 @@ TEST(CoalescedInt4, ValuesOfMetadataB) {
   EXPECT_EQ(values[64 + 33], -9.375f * 0.25f);
 }
 
+// By hand: scale 200·2^-10, zero 96·2^-4 in the fourth group, of the second super-block; the steps
+// of the first are another's.
+TEST(CoalescedInt4, ValuesOfMetadataC) {
+  const Weight weight = Weight::empty(kC, 2, 512, 128);
+  const WeightRow row = weight.row(1);
+  std::fill(row.plane[0], row.plane[0] + 256, 0x0f);
+  std::fill(row.plane[1], row.plane[1] + 4, 1);
+  std::fill(row.plane[3], row.plane[3] + 4, 1);
+  row.plane[1][3] = 200;
+  row.plane[3][3] = 96;
+  row.as<Float16>(2)[0] = Float16(1.0f);
+  row.as<Float16>(4)[0] = Float16(2.0f);
+  row.as<Float16>(2)[1] = Float16(0x1p-10f);
+  row.as<Float16>(4)[1] = Float16(0x1p-4f);
+  const std::vector<float> values = floats_of(weight.dequantize());
+  EXPECT_EQ(values[512], 13.0f);
+  EXPECT_EQ(values[512 + 255], -2.0f);
+  EXPECT_EQ(values[512 + 256], (15 - 0.0625f) * 0x1p-10f);
+  EXPECT_EQ(values[512 + 384], 9.0f * 0.1953125f);
+  EXPECT_EQ(values[512 + 511], -6.0f * 0.1953125f);
+}
+
+// A super-block far smaller than its row's largest keeps its precision, down to where fp16 steps
+// end.
+TEST(CoalescedInt4, SuperBlocksOfMetadataCStandAlone) {
+  for (const float small : {1e-2f, 1e-4f, 2e-6f}) {
+    std::vector<float> values = gaussian(512, 40);
+    for (size_t i = 256; i < 512; ++i) values[i] *= small;
+    const std::vector<float> back =
+        floats_of(quantize_minmax(tensor_of(values, {1, 512}), kC, 32).dequantize());
+    const std::vector<float> tail(values.begin() + 256, values.end());
+    EXPECT_LT(relative_error(std::vector<float>(back.begin() + 256, back.end()), tail),
+              small < 1e-5f ? 0.2 : 0.1)
+        << small;
+  }
+}
+
 TEST(CoalescedInt4, SizesAndBits) {
   const Weight a = Weight::empty(kA, 7, 384, 32), b = Weight::empty(kB, 7, 384, 32);
   EXPECT_EQ(a.nbytes(), 7u * (192 + 2 * 12 + 2 * 12));
@@ -59,6 +98,9 @@ TEST(CoalescedInt4, SizesAndBits) {
   EXPECT_EQ(b.nbytes(), 7u * (192 + 12 + 12 + 4));
   EXPECT_EQ(a.planes()[1].sizes()[1], 12);
   EXPECT_EQ(b.planes()[3].sizes()[1], 2);
+  const Weight c = Weight::empty(kC, 7, 768, 32);
+  EXPECT_EQ(c.nbytes(), 7u * (384 + 24 + 6 + 24 + 6));
+  EXPECT_EQ(c.bits_per_weight(), 4.625);
 }
 
 TEST(CoalescedInt4, AWeightChecksItsTensors) {
@@ -99,6 +141,7 @@ TEST(CoalescedInt4, AWeightChecksItsTensors) {
 TEST(CoalescedInt4, IsATypeOfItsOwn) {
   EXPECT_NO_THROW(CoalescedInt4(Weight::empty(kA, 1, 32, 32)));
   EXPECT_NO_THROW(CoalescedInt4(Weight::empty(kB, 1, 32, 32)));
+  EXPECT_NO_THROW(CoalescedInt4(Weight::empty(kC, 1, 256, 32)));
   EXPECT_THROW(Int8(Weight::empty(kA, 1, 32, 32)), Error);
 }
 

@@ -25,8 +25,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, MinMax, ::testing::ValuesIn(all_formats()),
 // Half a step, and what rounding scale and zero to their stored types may add: a clipped end, by
 // 2^-8 of the range for bf16 or u8 codes of the largest, and half a step for an integer zero.
 TEST_P(MinMax, ErrorsStayWithinTheStep) {
-  for (const int64_t group_size : {32, 64, 160}) {
-    const int64_t n = 13, k = 320;
+  for (const int64_t wanted : {32, 64, 160}) {
+    const int64_t n = 13, k = k_for(GetParam(), 320), group_size = group_for(GetParam(), wanted);
     const std::vector<float> values = gaussian(n * k, 1, 3);
     const std::vector<float> back = round_trip(values, n, k, group_size);
     for (int64_t group = 0; group < n * k / group_size; ++group) {
@@ -42,18 +42,18 @@ TEST_P(MinMax, ErrorsStayWithinTheStep) {
 
 // Encoder and decoder agree: under the metadata as stored, no other code is nearer.
 TEST_P(MinMax, EveryCodeIsTheNearest) {
-  const int64_t n = 5, k = 128;
+  const int64_t n = 5, k = k_for(GetParam(), 128), g = group_for(GetParam(), 32);
   const std::vector<float> values = gaussian(n * k, 2);
-  const Weight weight = quantize_minmax(tensor_of(values, {n, k}), GetParam(), 32);
+  const Weight weight = quantize_minmax(tensor_of(values, {n, k}), GetParam(), g);
   visit_format(GetParam(), [&](auto traits) {
     for (int64_t row = 0; row < n; ++row) {
       std::vector<int> codes(k);
-      std::vector<float> scale(k / 32), zero(k / 32);
+      std::vector<float> scale(k / g), zero(k / g);
       traits.unpack_codes(weight.row(row), k, codes.data());
-      traits.decode_params(weight.row(row), k / 32, scale.data(), zero.data());
+      traits.decode_params(weight.row(row), k / g, g, scale.data(), zero.data());
       for (int64_t i = 0; i < k; ++i) {
         const auto error = [&](int code) {
-          return std::fabs((code - zero[i / 32]) * scale[i / 32] - values[row * k + i]);
+          return std::fabs((code - zero[i / g]) * scale[i / g] - values[row * k + i]);
         };
         for (int code = traits.kMinCode; code <= traits.kMaxCode; ++code) {
           ASSERT_LE(error(codes[i]), error(code) + 1e-6f) << row << " " << i;
@@ -65,31 +65,36 @@ TEST_P(MinMax, EveryCodeIsTheNearest) {
 
 TEST_P(MinMax, SignalToNoise) {
   const std::vector<float> values = gaussian(64 * 1024, 3);
-  const double noise = relative_error(round_trip(values, 64, 1024, 32), values);
+  const double noise =
+      relative_error(round_trip(values, 64, 1024, group_for(GetParam(), 32)), values);
   EXPECT_GT(-20 * std::log10(noise), levels() == 15 ? 22.0 : 46.0);
 }
 
 TEST_P(MinMax, GroupsOfZerosAreExact) {
-  std::vector<float> values = gaussian(3 * 128, 4);
+  const int64_t k = k_for(GetParam(), 128);
+  std::vector<float> values = gaussian(3 * k, 4);
   std::fill(values.begin() + 32, values.begin() + 64, 0.0f);
-  std::fill(values.begin() + 128, values.begin() + 256, 0.0f);  // a whole row
-  const std::vector<float> back = round_trip(values, 3, 128, 32);
-  for (size_t i = 32; i < 64; ++i) EXPECT_EQ(back[i], 0.0f);
-  for (size_t i = 128; i < 256; ++i) EXPECT_EQ(back[i], 0.0f);
+  std::fill(values.begin() + k, values.begin() + 2 * k, 0.0f);  // a whole row
+  const std::vector<float> back = round_trip(values, 3, k, group_for(GetParam(), 32));
+  for (int64_t i = 32; i < 64; ++i) EXPECT_EQ(back[i], 0.0f);
+  for (int64_t i = k; i < 2 * k; ++i) EXPECT_EQ(back[i], 0.0f);
 }
 
 // One value throughout, and values of one sign far from zero.
 TEST_P(MinMax, ConstantAndOneSidedGroups) {
-  for (const float value : {0.7f, -0.7f, 1e-20f, -3e30f, 3e38f, -3e38f}) {
-    const std::vector<float> values(64, value);
-    for (const float back : round_trip(values, 1, 64, 64)) {
+  const int64_t k = k_for(GetParam(), 64), group_size = group_for(GetParam(), 64);
+  for (const float value : {0.7f, -0.7f, 1e-20f, -3e30f, 3e38f, -3e38f, 1.6e7f, -1.6e7f}) {
+    if (std::fabs(value) > format_info(GetParam()).largest()) continue;
+    if (format_info(GetParam()).has_super_blocks() && std::fabs(value) < 0x1p-20f) continue;
+    const std::vector<float> values(static_cast<size_t>(k), value);
+    for (const float back : round_trip(values, 1, k, group_size)) {
       EXPECT_NEAR(back / value, 1, 0.005) << value;
     }
   }
   for (const float offset : {5.0f, -5.0f}) {
-    std::vector<float> values = gaussian(64, 5, 0.5f);
+    std::vector<float> values = gaussian(k, 5, 0.5f);
     for (float& value : values) value += offset;
-    const std::vector<float> back = round_trip(values, 1, 64, 32);
+    const std::vector<float> back = round_trip(values, 1, k, group_for(GetParam(), 32));
     // Metadata A keeps the range; the others widen it to hold zero.
     const float reach = GetParam() == kA ? 3.0f : 7.0f;
     for (size_t i = 0; i < values.size(); ++i) {
@@ -100,42 +105,46 @@ TEST_P(MinMax, ConstantAndOneSidedGroups) {
 
 // The tiny group would be lost if its scale rounded to a code of 0.
 TEST_P(MinMax, TinyGroupsBesideLargeOnesStayBounded) {
-  std::vector<float> values = gaussian(64, 6);
+  const int64_t k = k_for(GetParam(), 64);
+  std::vector<float> values = gaussian(k, 6);
   for (size_t i = 32; i < 64; ++i) values[i] *= 1e-4f;
-  const std::vector<float> back = round_trip(values, 1, 64, 32);
+  const std::vector<float> back = round_trip(values, 1, k, group_for(GetParam(), 32));
   for (size_t i = 32; i < 64; ++i) EXPECT_NEAR(back[i], values[i], 2e-3f);
 }
 
 TEST_P(MinMax, ReadsAnyStridesAndFloatDtypes) {
-  const int64_t n = 6, k = 96;
+  const int64_t n = 6, k = k_for(GetParam(), 96), g = group_for(GetParam(), 32);
   const Tensor base = tensor_of(gaussian(2 * n * k, 7), {k, 2 * n});
   const Tensor strided = base.transpose(0, 1).slice(0, 1, std::nullopt, 2);
-  EXPECT_TRUE(quantize_minmax(strided, GetParam(), 32) ==
-              quantize_minmax(strided.contiguous(), GetParam(), 32));
+  EXPECT_TRUE(quantize_minmax(strided, GetParam(), g) ==
+              quantize_minmax(strided.contiguous(), GetParam(), g));
   for (const DType dtype : {DType::Float16, DType::BFloat16}) {
     const Tensor narrow = strided.contiguous().to(dtype);
-    EXPECT_TRUE(quantize_minmax(narrow, GetParam(), 32) ==
-                quantize_minmax(narrow.to(DType::Float32), GetParam(), 32));
+    EXPECT_TRUE(quantize_minmax(narrow, GetParam(), g) ==
+                quantize_minmax(narrow.to(DType::Float32), GetParam(), g));
   }
 }
 
 TEST_P(MinMax, DoesNotDependOnTheThreads) {
-  const Tensor values = tensor_of(gaussian(300 * 192, 8), {300, 192});
+  const int64_t k = k_for(GetParam(), 192), g = group_for(GetParam(), 32);
+  const Tensor values = tensor_of(gaussian(300 * k, 8), {300, k});
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
-  const Weight one = quantize_minmax(values, GetParam(), 32);
+  const Weight one = quantize_minmax(values, GetParam(), g);
   omp_set_num_threads(3);
-  EXPECT_TRUE(quantize_minmax(values, GetParam(), 32) == one);
+  EXPECT_TRUE(quantize_minmax(values, GetParam(), g) == one);
   omp_set_num_threads(threads);
 }
 
 TEST_P(MinMax, RefusesWhatIsNotFiniteNamingTheFirst) {
-  for (const float bad : {NAN, INFINITY, -INFINITY}) {
-    std::vector<float> values = gaussian(400 * 96, 9);
-    values[300 * 96 + 1] = bad;
-    values[123 * 96 + 45] = bad;
-    values[123 * 96 + 80] = bad;
-    const Error error = error_of([&] { round_trip(values, 400, 96, 32); });
+  const int64_t k = k_for(GetParam(), 96);
+  for (const float bad : {NAN, INFINITY, -INFINITY, 2e7f}) {
+    if (std::fabs(bad) <= format_info(GetParam()).largest()) continue;
+    std::vector<float> values = gaussian(400 * k, 9);
+    values[300 * k + 1] = bad;
+    values[123 * k + 45] = bad;
+    values[123 * k + 80] = bad;
+    const Error error = error_of([&] { round_trip(values, 400, k, group_for(GetParam(), 32)); });
     EXPECT_EQ(error.status(), Status::InvalidArgument);
     EXPECT_NE(std::string(error.what()).find("[123, 45]"), std::string::npos) << error.what();
   }
@@ -154,14 +163,18 @@ TEST_P(MinMax, RefusesShapesThatDoNotFit) {
   EXPECT_EQ(status({4, 0}, 32, DType::Float32), Status::InvalidArgument);
   EXPECT_EQ(status({64}, 32, DType::Float32), Status::InvalidArgument);
   EXPECT_EQ(status({1, 4, 64}, 32, DType::Float32), Status::InvalidArgument);
-  EXPECT_EQ(status({4, 64}, 32, DType::Float64), Status::InvalidType);
-  EXPECT_EQ(status({4, 64}, 32, DType::Int32), Status::InvalidType);
+  EXPECT_EQ(status({4, 256}, 32, DType::Float64), Status::InvalidType);
+  EXPECT_EQ(status({4, 256}, 32, DType::Int32), Status::InvalidType);
   const Error error = error_of([&] {
     quantize_minmax(Tensor::empty(std::vector<int64_t>{4, 96}, DType::Float32), GetParam(), 64);
   });
   EXPECT_NE(std::string(error.what()).find("K = 96 is not a multiple of the group size 64"),
             std::string::npos)
       << error.what();
+  if (!format_info(GetParam()).has_super_blocks()) return;
+  EXPECT_EQ(status({4, 384}, 32, DType::Float32), Status::InvalidArgument);
+  EXPECT_EQ(status({4, 512}, 512, DType::Float32), Status::InvalidArgument);
+  EXPECT_EQ(status({4, 0}, 32, DType::Float32), Status::InvalidArgument);
 }
 
 }  // namespace

@@ -68,20 +68,21 @@ TEST_P(PlainMm, MatchesTheReferenceOnEveryPath) {
   struct Case {
     int64_t m, n, k, group_size;
   };
-  const Case cases[] = {{1, 1, 32, 32},     {1, 17, 96, 32},     {2, 16, 64, 64},
+  const Case cases[] = {{6, 1, 32, 32},     {1, 17, 96, 32},     {2, 16, 64, 64},
                         {3, 33, 160, 32},   {4, 7, 288, 96},     {5, 64, 256, 128},
                         {7, 100, 96, 96},   {8, 15, 608, 32},    {9, 48, 544, 32},
                         {13, 31, 1056, 32}, {16, 5, 512, 256},   {17, 129, 224, 32},
                         {40, 24, 384, 32},  {300, 19, 1120, 160}};
   for (const Case& c : cases) {
-    const Weight weight = random_weight(GetParam(), c.n, c.k, c.group_size, 1);
-    const std::vector<float> x = gaussian(c.m * c.k, 2);
+    const int64_t k = k_for(GetParam(), c.k), group_size = group_for(GetParam(), c.group_size);
+    const Weight weight = random_weight(GetParam(), c.n, k, group_size, 1);
+    const std::vector<float> x = gaussian(c.m * k, 2);
     const std::vector<float> bias = gaussian(c.n, 3);
     const std::vector<double> expected = reference_plain_mm(x.data(), c.m, weight);
     const std::vector<double> with_bias = reference_plain_mm(x.data(), c.m, weight, bias.data());
     for (const Path& path : paths()) {
       SCOPED_TRACE(std::string(path.kernels) + " m=" + std::to_string(c.m) +
-                   " n=" + std::to_string(c.n) + " k=" + std::to_string(c.k));
+                   " n=" + std::to_string(c.n) + " k=" + std::to_string(k));
       EXPECT_LT(relative_error(product(weight, x, path), expected), 5e-7);
       EXPECT_LT(relative_error(product(weight, x, path, bias.data()), with_bias), 5e-7);
     }
@@ -89,18 +90,21 @@ TEST_P(PlainMm, MatchesTheReferenceOnEveryPath) {
 }
 
 TEST_P(PlainMm, NoRowsGiveAnEmptyResult) {
-  const Weight weight = random_weight(GetParam(), 5, 64, 32, 1);
+  const Weight weight =
+      random_weight(GetParam(), 5, k_for(GetParam(), 64), group_for(GetParam(), 32), 1);
   for (const Path& path : paths()) EXPECT_TRUE(product(weight, {}, path).empty());
 }
 
 // The largest codes, scales of one sign and activations at their limits: integer sums must not
 // saturate.
 TEST_P(PlainMm, SumsDoNotOverflow) {
-  const int64_t n = 18, k = 64;
+  const int64_t n = 18, k = k_for(GetParam(), 64);
   std::vector<float> values(static_cast<size_t>(n * k));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = i / 64 % 2 == 0 ? 1.0f : -1.0f;
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<int64_t>(i) / k % 2 == 0 ? 1.0f : -1.0f;
   for (size_t i = 0; i < values.size(); i += 32) values[i] = -values[i];  // spans the range
-  const Weight weight = quantize_minmax(tensor_of(values, {n, k}), GetParam(), 32);
+  const Weight weight =
+      quantize_minmax(tensor_of(values, {n, k}), GetParam(), group_for(GetParam(), 32));
   for (const float sign : {1.0f, -1.0f}) {
     const std::vector<float> x(static_cast<size_t>(3 * k), sign);
     const std::vector<double> expected = reference_plain_mm(x.data(), 3, weight);
@@ -111,8 +115,8 @@ TEST_P(PlainMm, SumsDoNotOverflow) {
 }
 
 TEST_P(PlainMm, SixteenBitActivationsAndStridedRows) {
-  const int64_t m = 11, n = 37, k = 192, stride = 200;
-  const Weight weight = random_weight(GetParam(), n, k, 64, 4);
+  const int64_t m = 11, n = 37, k = k_for(GetParam(), 192), stride = k + 8;
+  const Weight weight = random_weight(GetParam(), n, k, group_for(GetParam(), 64), 4);
   for (const DType dtype : {DType::Float32, DType::Float16, DType::BFloat16}) {
     const Tensor wide = tensor_of(gaussian(m * stride, 5), {m, stride}, dtype);
     const std::vector<float> x = floats_of(wide.slice(1, 3, 3 + k));
@@ -135,7 +139,7 @@ TEST_P(PlainMm, SixteenBitActivationsAndStridedRows) {
 // Bit for bit: neither the other rows, nor the tile they fall in, nor the threads matter.
 TEST_P(PlainMm, RowsDoNotDependOnTheBatchOrTheThreads) {
   const int64_t m = 67, n = 150, k = 1536;
-  const Weight weight = random_weight(GetParam(), n, k, 32, 6);
+  const Weight weight = random_weight(GetParam(), n, k, group_for(GetParam(), 32), 6);
   const std::vector<float> x = gaussian(m * k, 7);
   for (const Path& path : paths()) {
     const int threads = omp_get_max_threads();
@@ -154,8 +158,8 @@ TEST_P(PlainMm, RowsDoNotDependOnTheBatchOrTheThreads) {
 }
 
 TEST_P(PlainMm, NaNAndInfinityMakeTheirRowNaN) {
-  const int64_t n = 20, k = 96;
-  const Weight weight = random_weight(GetParam(), n, k, 32, 8);
+  const int64_t n = 20, k = k_for(GetParam(), 96);
+  const Weight weight = random_weight(GetParam(), n, k, group_for(GetParam(), 32), 8);
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
     std::vector<float> x = gaussian(3 * k, 9);
     x[static_cast<size_t>(k + 40)] = bad;
@@ -169,8 +173,9 @@ TEST_P(PlainMm, NaNAndInfinityMakeTheirRowNaN) {
 }
 
 TEST_P(PlainMm, ZeroActivationsGiveExactZeros) {
-  const Weight weight = random_weight(GetParam(), 21, 128, 32, 10);
-  const std::vector<float> x(4 * 128, 0.0f);
+  const int64_t k = k_for(GetParam(), 128);
+  const Weight weight = random_weight(GetParam(), 21, k, group_for(GetParam(), 32), 10);
+  const std::vector<float> x(static_cast<size_t>(4 * k), 0.0f);
   for (const Path& path : paths()) {
     for (const float y : product(weight, x, path)) EXPECT_EQ(y, 0.0f);
   }
@@ -200,8 +205,9 @@ class Guarded {
 
 TEST_P(PlainMm, TouchesNothingPastItsArguments) {
   for (const int64_t n : {1, 4, 8, 15, 16, 17, 32, 48}) {
-    for (const int64_t k : {32, 96, 384, 1536}) {
-      const Weight weight = random_weight(GetParam(), n, k, 32, 11);
+    for (const int64_t wanted : {32, 96, 384, 1536}) {
+      const int64_t k = k_for(GetParam(), wanted);
+      const Weight weight = random_weight(GetParam(), n, k, group_for(GetParam(), 32), 11);
       std::vector<std::unique_ptr<Guarded>> planes;
       for (const Tensor& plane : weight.planes()) {
         planes.push_back(std::make_unique<Guarded>(

@@ -6,35 +6,48 @@ namespace {
 using namespace aotiny::testing;
 constexpr FormatId kA = kFormatId<CoalescedInt4Traits<Metadata::A>>;
 constexpr FormatId kB = kFormatId<CoalescedInt4Traits<Metadata::B>>;
+constexpr FormatId kC = kFormatId<CoalescedInt4Traits<Metadata::C>>;
 
-// As a compiled model calls it: with 6 arguments for A, 7 for B, and no more.
+// As a compiled model calls it: with 6 arguments for A, 7 for B, 8 for C, and no more.
 using CallA = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
                                  AtenTensorHandle, int64_t, AtenTensorHandle*);
 using CallB = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
                                  AtenTensorHandle, AtenTensorHandle, int64_t, AtenTensorHandle*);
+
+using CallC = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
+                                 AtenTensorHandle, AtenTensorHandle, AtenTensorHandle, int64_t,
+                                 AtenTensorHandle*);
 
 template <class Call>
 Call shim() {
   return reinterpret_cast<Call>(reinterpret_cast<void*>(&aoti_torch_cpu_int4_plain_mm));
 }
 
-int32_t call(const Tensor& self, const Weight& w, AtenTensorHandle* result) {
-  const auto plane = [&](int i) { return handle_of(w.planes()[i]); };
-  if (w.format() == kA) {
-    return shim<CallA>()(handle_of(self), plane(0), plane(1), plane(2), w.group_size(), result);
+int32_t call_with(const Tensor& self, FormatId format, std::vector<Tensor>& planes,
+                  int64_t group_size, AtenTensorHandle* result) {
+  const auto at = [&](int i) { return handle_of(planes[i]); };
+  if (format == kA) {
+    return shim<CallA>()(handle_of(self), at(0), at(1), at(2), group_size, result);
   }
-  return shim<CallB>()(handle_of(self), plane(0), plane(1), plane(2), plane(3), w.group_size(),
-                       result);
+  if (format == kB) {
+    return shim<CallB>()(handle_of(self), at(0), at(1), at(2), at(3), group_size, result);
+  }
+  return shim<CallC>()(handle_of(self), at(0), at(1), at(2), at(3), at(4), group_size, result);
+}
+
+int32_t call(const Tensor& self, const Weight& w, AtenTensorHandle* result) {
+  std::vector<Tensor> planes = w.planes();
+  return call_with(self, w.format(), planes, w.group_size(), result);
 }
 
 class Int4PlainMm : public ::testing::TestWithParam<FormatId> {};
-INSTANTIATE_TEST_SUITE_P(Metadata, Int4PlainMm, ::testing::Values(kA, kB),
+INSTANTIATE_TEST_SUITE_P(Metadata, Int4PlainMm, ::testing::Values(kA, kB, kC),
                          [](const auto& info) { return format_name(info.param); });
 
 TEST_P(Int4PlainMm, MultipliesEveryDtype) {
-  const Weight weight = random_weight(GetParam(), 35, 192, 64, 30);
+  const Weight weight = random_weight(GetParam(), 35, 256, 64, 30);
   for (const DType dtype : {DType::Float32, DType::Float16, DType::BFloat16}) {
-    const Tensor x = activations(192, dtype);
+    const Tensor x = activations(256, dtype);
     AtenTensorHandle result = nullptr;
     ASSERT_EQ(call(x, weight, &result), 0) << last_error();
     expect_product(take(result), x, weight);
@@ -42,27 +55,24 @@ TEST_P(Int4PlainMm, MultipliesEveryDtype) {
 }
 
 TEST_P(Int4PlainMm, TakesStridedAndEmptyInputs) {
-  const Weight weight = random_weight(GetParam(), 35, 192, 64, 30);
-  for (const Tensor& x : {activations(192).transpose(0, 1), activations(400).slice(2, 8, 200),
-                          activations(192).slice(0, 0, 0)}) {
+  const Weight weight = random_weight(GetParam(), 35, 256, 64, 30);
+  for (const Tensor& x : {activations(256).transpose(0, 1), activations(400).slice(2, 8, 264),
+                          activations(256).slice(0, 0, 0)}) {
     AtenTensorHandle result = nullptr;
     ASSERT_EQ(call(x, weight, &result), 0) << last_error();
     const Tensor y = take(result);
     if (x.numel() > 0) expect_product(y, x, weight);
-    EXPECT_EQ(y.numel(), x.numel() / 192 * 35);
+    EXPECT_EQ(y.numel(), x.numel() / 256 * 35);
   }
 }
 
 TEST_P(Int4PlainMm, RefusesBadArguments) {
-  const Weight weight = random_weight(GetParam(), 35, 192, 64, 30);
+  const Weight weight = random_weight(GetParam(), 35, 256, 64, 30);
   const auto with = [&](size_t index, Tensor plane, int64_t group_size) {
     return [&weight, index, plane, group_size](AtenTensorHandle* result) {
-      const auto at = [&](size_t i) { return handle_of(i == index ? plane : weight.planes()[i]); };
-      const Tensor x = activations(192);
-      const Tensor* self = &x;
-      return weight.format() == kA
-                 ? shim<CallA>()(handle_of(*self), at(0), at(1), at(2), group_size, result)
-                 : shim<CallB>()(handle_of(*self), at(0), at(1), at(2), at(3), group_size, result);
+      std::vector<Tensor> planes = weight.planes();
+      if (index < planes.size()) planes[index] = plane;
+      return call_with(activations(256), weight.format(), planes, group_size, result);
     };
   };
   const Tensor& scale = weight.planes()[1];
@@ -73,7 +83,9 @@ TEST_P(Int4PlainMm, RefusesBadArguments) {
   expect_failure(Status::InvalidType, with(0, weight.planes()[0].to(DType::Int8), 64));
   expect_failure(Status::InvalidArgument, with(0, weight.planes()[0].slice(1, 0, 64), 64));
   expect_failure(Status::InvalidArgument, with(1, scale.transpose(0, 1).contiguous(), 64));
-  expect_failure(Status::InvalidArgument, with(2, scale.transpose(0, 1).contiguous(), 64));
+  const Tensor& last = weight.planes().back();
+  expect_failure(Status::InvalidArgument,
+                 with(weight.planes().size() - 1, last.transpose(0, 1).contiguous(), 64));
   expect_failure(Status::InvalidArgument, with(1, scale.to(DType::Float32), 64));
   EXPECT_EQ(with(9, {}, 64)(nullptr), static_cast<int32_t>(Status::InvalidArgument));
 }
@@ -93,8 +105,10 @@ TEST(Int4PlainMmKinds, AreToldApartByDtype) {
   EXPECT_EQ(status(DType::UInt8, DType::BFloat16), invalid);
   EXPECT_EQ(status(DType::Float32, DType::Float32), invalid);
   EXPECT_EQ(status(DType::Float16, DType::Float16), invalid);
-  EXPECT_EQ(status(DType::UInt8, DType::Float16), static_cast<int32_t>(Status::NotImplemented));
-  EXPECT_NE(std::string(last_error()).find("metadata C"), std::string::npos) << last_error();
+  EXPECT_EQ(status(DType::BFloat16, DType::Float16), invalid);
+  EXPECT_EQ(status(DType::UInt8, DType::Float32), invalid);
+  EXPECT_NE(std::string(last_error()).find("C uint8 and float16"), std::string::npos)
+      << last_error();
 }
 
 TEST(Int4PlainMmKinds, NullsAreRefused) {

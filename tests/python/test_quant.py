@@ -8,13 +8,20 @@ import torch
 
 import aotiny
 
-KINDS = [("int4", "A"), ("int4", "B"), ("int8", None)]
+KINDS = [("int4", "A"), ("int4", "B"), ("int4", "C"), ("int8", None)]
 TYPES = {"int4": aotiny.CoalescedInt4, "int8": aotiny.Int8}
-kinds = pytest.mark.parametrize(("format", "metadata"), KINDS, ids=["int4A", "int4B", "int8"])
+kinds = pytest.mark.parametrize(
+    ("format", "metadata"), KINDS, ids=[format + (metadata or "") for format, metadata in KINDS]
+)
 
 
 def weight_values(n: int, k: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, k), dtype=np.float32) * 0.05
+
+
+def k_for(metadata: str | None, k: int) -> int:
+    """The least K of at least k that the metadata can hold: C's steps serve 256 weights."""
+    return -(-k // 256) * 256 if metadata == "C" else k
 
 
 def torch_tensors(weight) -> dict[str, torch.Tensor]:
@@ -28,6 +35,10 @@ def torch_dequantize(weight) -> torch.Tensor:
     if "steps" in planes:
         scale = scale * planes["steps"][:, :1].double()
         zero = zero * planes["steps"][:, 1:].double()
+    if "scale_step" in planes:
+        per_step = 256 // weight.group_size
+        scale = scale * planes["scale_step"].double().repeat_interleave(per_step, 1)
+        zero = zero * planes["zero_point_step"].double().repeat_interleave(per_step, 1)
     q = planes["qdata"]
     if isinstance(weight, aotiny.CoalescedInt4):
         q = torch.stack([q & 15, q >> 4], dim=-1).flatten(1)
@@ -50,6 +61,7 @@ def relative_error(actual, expected) -> float:
 @kinds
 @pytest.mark.parametrize(("n", "k", "group_size"), [(1, 32, 32), (17, 96, 32), (40, 384, 128)])
 def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
+    k = k_for(metadata, k)
     values = weight_values(n, k)
     weight = aotiny.quantize(values, format, group_size, metadata=metadata)
     assert type(weight) is TYPES[format]
@@ -67,16 +79,17 @@ def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
 
 @kinds
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(96,), (1, 96), (3, 5, 96), (2, 0, 96)])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (2, 0)])
 def test_matmul_matches_torch(format, metadata, dtype, shape):
-    weight = aotiny.quantize(weight_values(37, 96), format, metadata=metadata)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    k = k_for(metadata, 96)
+    weight = aotiny.quantize(weight_values(37, k), format, metadata=metadata)
+    x = torch.randn((*shape, k), generator=torch.Generator().manual_seed(1)).to(dtype)
     bias = torch.randn(37, generator=torch.Generator().manual_seed(2)).to(dtype)
     tolerance = {torch.float32: 5e-7, torch.float16: 3e-4, torch.bfloat16: 2.5e-3}[dtype]
     for b in (None, bias):
         y = torch.from_dlpack(aotiny.matmul(x, weight, b))
         assert y.dtype == dtype
-        assert y.shape == (*shape[:-1], 37)
+        assert y.shape == (*shape, 37)
         if y.numel():
             expected = torch_matmul(x, weight) + (0 if b is None else b.double())
             assert relative_error(y, expected) < tolerance
@@ -84,8 +97,9 @@ def test_matmul_matches_torch(format, metadata, dtype, shape):
 
 @kinds
 def test_matmul_takes_strides_and_writes_to_out(format, metadata):
-    weight = aotiny.quantize(weight_values(20, 64), format, metadata=metadata)
-    base = torch.randn(64, 9, generator=torch.Generator().manual_seed(3))
+    k = k_for(metadata, 64)
+    weight = aotiny.quantize(weight_values(20, k), format, metadata=metadata)
+    base = torch.randn(k, 9, generator=torch.Generator().manual_seed(3))
     out = torch.full((9, 20), float("nan"))
     assert aotiny.matmul(base.T, weight, out=out) is out
     assert relative_error(out, torch_matmul(base.T, weight)) < 5e-7
@@ -96,8 +110,9 @@ def test_matmul_takes_strides_and_writes_to_out(format, metadata):
 
 @kinds
 def test_a_row_does_not_depend_on_the_others(format, metadata):
-    weight = aotiny.quantize(weight_values(65, 384), format, metadata=metadata)
-    x = np.random.default_rng(4).standard_normal((50, 384), dtype=np.float32)
+    k = k_for(metadata, 384)
+    weight = aotiny.quantize(weight_values(65, k), format, metadata=metadata)
+    x = np.random.default_rng(4).standard_normal((50, k), dtype=np.float32)
     batch = aotiny.matmul(x, weight).numpy()
     for begin, end in [(0, 1), (3, 5), (10, 26), (31, 50)]:
         assert np.array_equal(aotiny.matmul(x[begin:end], weight).numpy(), batch[begin:end])
@@ -106,8 +121,9 @@ def test_a_row_does_not_depend_on_the_others(format, metadata):
 @kinds
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_passes_through_as_nan(format, metadata, bad):
-    weight = aotiny.quantize(weight_values(8, 64), format, metadata=metadata)
-    x = np.ones((3, 64), dtype=np.float32)
+    k = k_for(metadata, 64)
+    weight = aotiny.quantize(weight_values(8, k), format, metadata=metadata)
+    x = np.ones((3, k), dtype=np.float32)
     x[1, 40] = bad
     y = aotiny.matmul(x, weight).numpy()
     assert np.isnan(y[1]).all()
@@ -116,7 +132,7 @@ def test_what_is_not_finite_passes_through_as_nan(format, metadata, bad):
 
 @kinds
 def test_tensors_rebuild_the_weight(format, metadata):
-    weight = aotiny.quantize(weight_values(12, 128), format, 64, metadata=metadata)
+    weight = aotiny.quantize(weight_values(12, k_for(metadata, 128)), format, 64, metadata=metadata)
     cls = TYPES[format]
     shared = cls.from_tensors(**weight.tensors(), group_size=64)
     assert shared == weight
@@ -128,7 +144,7 @@ def test_tensors_rebuild_the_weight(format, metadata):
 
 @kinds
 def test_equality_and_pickling(format, metadata):
-    values = weight_values(12, 128)
+    values = weight_values(12, k_for(metadata, 128))
     weight = aotiny.quantize(values, format, 64, metadata=metadata)
     assert weight == aotiny.quantize(values, format, 64, metadata=metadata)
     assert weight != aotiny.quantize(values + 0.01, format, 64, metadata=metadata)
@@ -148,6 +164,9 @@ def test_repr_names_format_shape_and_size():
     assert repr(weight) == (
         "aotiny.CoalescedInt4(shape=[8, 384], group_size=32, metadata='A', 5 bits a weight)"
     )
+    assert repr(aotiny.quantize(weight_values(8, 512), "int4", 128, metadata="C")) == (
+        "aotiny.CoalescedInt4(shape=[8, 512], group_size=128, metadata='C', 4.25 bits a weight)"
+    )
     assert repr(aotiny.quantize(weight_values(8, 384), "int8")) == (
         "aotiny.Int8(shape=[8, 384], group_size=32, 8.75 bits a weight)"
     )
@@ -159,7 +178,7 @@ def test_int4_has_metadata_b_by_default():
 
 @kinds
 def test_quantize_reads_strides_and_16_bit_floats(format, metadata):
-    values = torch.from_numpy(weight_values(96, 20)).T
+    values = torch.from_numpy(weight_values(k_for(metadata, 96), 20)).T
     expected = aotiny.quantize(values.contiguous(), format, metadata=metadata)
     assert aotiny.quantize(values, format, metadata=metadata) == expected
     for dtype in (torch.float16, torch.bfloat16):
@@ -182,6 +201,13 @@ def test_quantize_reads_strides_and_16_bit_floats(format, metadata):
         (np.full((4, 64), np.inf, np.float32), {}, r"\[0, 0\] is inf"),
         (np.zeros((4, 64), np.float32), {"format": "int5"}, "int5"),
         (np.zeros((4, 64), np.float32), {"metadata": "Z"}, "Z"),
+        (np.zeros((4, 384), np.float32), {"metadata": "C"}, "K = 384 is not a multiple of 256"),
+        (
+            np.zeros((4, 512), np.float32),
+            {"metadata": "C", "group_size": 512},
+            "group size 512 does not divide 256",
+        ),
+        (np.full((4, 256), 2e7, np.float32), {"metadata": "C"}, "2e.07.*magnitudes up to 1.67"),
         (np.zeros((4, 64), np.float32), {"method": "magic"}, "magic"),
     ],
 )

@@ -235,6 +235,8 @@ AOTINY_API AOTITorchError aoti_torch_cpu__weight_int4pack_mm_cpu_tensor(
  * dtypes of the third and fourth tensors:
  *   A: (self, qdata, scale bf16, zero bf16,            int64 group_size, ret0*)
  *   B: (self, qdata, scale u8,   zero u8,   steps bf16, int64 group_size, ret0*)
+ *   C: (self, qdata, scale u8, scale_step fp16, zero u8, zero_point_step fp16, int64 group_size,
+ *       ret0*)
  * so the trailing arguments are passed as the pointer-sized integers they are in registers. */
 AOTINY_API AOTITorchError aoti_torch_cpu_int4_plain_mm(
     AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle fourth,

@@ -40,7 +40,8 @@ struct PlainTile {
 
 struct PlainFormatKernels {
   // scale and zero in fp32 as [groups rounded up to a multiple of 16][lanes].
-  void (*load_params)(const PlainPanel& panel, int64_t groups, float* scale, float* zero);
+  void (*load_params)(const PlainPanel& panel, int64_t groups, int64_t group_size, float* scale,
+                      float* zero);
   void (*unpack)(const PlainPanel& panel, int64_t num_blocks, uint8_t* unpacked);
   void (*direct)(const PlainTile& tile, int rows);
   void (*tile)(const PlainTile& tile, int rows);

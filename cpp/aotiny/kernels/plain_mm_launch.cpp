@@ -102,7 +102,7 @@ void visit_panel(const PlainMmArgs& args, const PlainMmPlan& plan, const PlainMm
   tile.packed = panel_at(args, n0, kernels.lanes, workspace);
   float* scale = workspace.params.data();
   float* zero = scale + ceil_div(tile.groups, kParamsRound) * kParamsRound * lanes;
-  format.load_params(tile.packed, tile.groups, scale, zero);
+  format.load_params(tile.packed, tile.groups, args.group_size, scale, zero);
   tile.scale = scale;
   tile.zero = zero;
   if (!plan.direct) format.unpack(tile.packed, num_blocks, workspace.unpacked.data());

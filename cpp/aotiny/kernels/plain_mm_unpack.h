@@ -48,8 +48,8 @@ struct ByteCodes {
   }
 };
 
-// Metadata: 16 bytes of every row at a time, converted to fp32 by `convert(dwords, i)`, which
-// gives the i-th of the kPerDword elements in every lane's dword.
+// Metadata: 16 bytes of every row at a time, converted to fp32 by `convert(dwords, i, out)`, which
+// gives the i-th of the kPerDword elements in every lane's dword, to be stored at `out`.
 template <class Isa, int kPerDword, class Convert>
 void load_plane(const uint8_t* rows, int64_t stride, int64_t groups, float* out,
                 const Convert& convert) {
@@ -58,7 +58,7 @@ void load_plane(const uint8_t* rows, int64_t stride, int64_t groups, float* out,
     typename Isa::U32 dwords[4];
     Isa::transpose(rows, stride, dwords);
     for (int i = 0; i < kPerChunk; ++i, out += Isa::kLanes) {
-      const typename Isa::F32 values = convert(dwords[i / kPerDword], i % kPerDword);
+      const typename Isa::F32 values = convert(dwords[i / kPerDword], i % kPerDword, out);
       __builtin_memcpy(out, &values, sizeof(values));
     }
   }
@@ -67,30 +67,77 @@ void load_plane(const uint8_t* rows, int64_t stride, int64_t groups, float* out,
 template <class Isa>
 void load_bfloat16(const uint8_t* rows, int64_t stride, int64_t groups, float* out) {
   using U32 = typename Isa::U32;
-  load_plane<Isa, 2>(rows, stride, groups, out, [](U32 dwords, int i) {
+  load_plane<Isa, 2>(rows, stride, groups, out, [](U32 dwords, int i, const float*) {
     return (typename Isa::F32)(i == 0 ? dwords << 16 : dwords & 0xffff0000u);
   });
 }
 
-// code·step with a step a row.
+// As Float16 converts, in every lane.
 template <class Isa>
-void load_uint8_steps(const uint8_t* rows, int64_t stride, int64_t groups, typename Isa::F32 step,
-                      float* out) {
+void load_float16(const uint8_t* rows, int64_t stride, int64_t count, float* out) {
   using U32 = typename Isa::U32;
   using I32 = typename Isa::I32;
   using F32 = typename Isa::F32;
-  load_plane<Isa, 4>(rows, stride, groups, out, [step](U32 dwords, int i) -> F32 {
-    return __builtin_convertvector((I32)((dwords >> (8 * i)) & 0xffu), F32) * step;
+  load_plane<Isa, 2>(rows, stride, count, out, [](U32 dwords, int i, const float*) -> F32 {
+    const U32 half = i == 0 ? dwords & 0xffffu : dwords >> 16;
+    const U32 magnitude = half & 0x7fffu;
+    const F32 subnormal = __builtin_convertvector((I32)magnitude, F32) * 0x1p-24f;
+    const U32 is_subnormal = (U32)(magnitude < 0x0400u);
+    const U32 is_infinite = (U32)(magnitude >= 0x7c00u);
+    const U32 bits = ((U32)subnormal & is_subnormal) |
+                     (((magnitude << 13) + 0x38000000u) & ~is_subnormal) |
+                     (is_infinite & 0x7f800000u);
+    return (F32)(bits | (half & 0x8000u) << 16);
   });
+}
+
+// The i-th byte of every lane's dword as uint8 or int8.
+template <class Isa, class Code>
+typename Isa::I32 code_at(typename Isa::U32 dwords, int i) {
+  using I32 = typename Isa::I32;
+  if constexpr (Code(-1) > 0) return (I32)((dwords >> (8 * i)) & 0xffu);
+  return (I32)(dwords << (24 - 8 * i)) >> 24;
+}
+
+// code·step with a step a row.
+template <class Isa, class Code>
+void load_row_steps(const uint8_t* rows, int64_t stride, int64_t groups, typename Isa::F32 step,
+                    float* out) {
+  using U32 = typename Isa::U32;
+  using F32 = typename Isa::F32;
+  load_plane<Isa, 4>(rows, stride, groups, out, [step](U32 dwords, int i, const float*) -> F32 {
+    return __builtin_convertvector((code_at<Isa, Code>(dwords, i)), F32) * step;
+  });
+}
+
+// code·step with an fp16 step a super-block.
+template <class Isa, class Code>
+void load_super_steps(const PlainPanel& panel, int codes, int steps, int64_t groups,
+                      int64_t group_size, float* out) {
+  using U32 = typename Isa::U32;
+  using F32 = typename Isa::F32;
+  const int64_t run = kSuperBlock / group_size;
+  load_float16<Isa>(panel.plane[steps], panel.stride[steps], groups / run, out);
+  // From the last group on, so that a step is overwritten only when it has been spread.
+  for (int64_t group = groups - 1; group > 0; --group) {
+    F32 step;
+    __builtin_memcpy(&step, out + group / run * Isa::kLanes, sizeof(step));
+    __builtin_memcpy(out + group * Isa::kLanes, &step, sizeof(step));
+  }
+  load_plane<Isa, 4>(panel.plane[codes], panel.stride[codes], groups, out,
+                     [](U32 dwords, int i, const float* step_of_group) -> F32 {
+                       F32 step;
+                       __builtin_memcpy(&step, step_of_group, sizeof(step));
+                       return __builtin_convertvector((code_at<Isa, Code>(dwords, i)), F32) * step;
+                     });
 }
 
 template <class Isa>
 void load_int8(const uint8_t* rows, int64_t stride, int64_t groups, int bias, float* out) {
   using U32 = typename Isa::U32;
-  using I32 = typename Isa::I32;
   using F32 = typename Isa::F32;
-  load_plane<Isa, 4>(rows, stride, groups, out, [bias](U32 dwords, int i) -> F32 {
-    return __builtin_convertvector(((I32)(dwords << (24 - 8 * i)) >> 24) + bias, F32);
+  load_plane<Isa, 4>(rows, stride, groups, out, [bias](U32 dwords, int i, const float*) -> F32 {
+    return __builtin_convertvector((code_at<Isa, int8_t>(dwords, i)) + bias, F32);
   });
 }
 
@@ -101,7 +148,8 @@ struct Unpack;
 template <class Isa>
 struct Unpack<Isa, CoalescedInt4Traits<Metadata::A>> {
   using Codes = NibbleCodes<Isa>;
-  static void load_params(const PlainPanel& panel, int64_t groups, float* scale, float* zero) {
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t /*group_size*/,
+                          float* scale, float* zero) {
     load_bfloat16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
     load_bfloat16<Isa>(panel.plane[2], panel.stride[2], groups, zero);
   }
@@ -110,20 +158,33 @@ struct Unpack<Isa, CoalescedInt4Traits<Metadata::A>> {
 template <class Isa>
 struct Unpack<Isa, CoalescedInt4Traits<Metadata::B>> {
   using Codes = NibbleCodes<Isa>;
-  static void load_params(const PlainPanel& panel, int64_t groups, float* scale, float* zero) {
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t /*group_size*/,
+                          float* scale, float* zero) {
     using F32 = typename Isa::F32;
     typename Isa::U32 steps;  // a row's two bf16 are one dword, and the rows follow each other
     __builtin_memcpy(&steps, panel.plane[3], sizeof(steps));
-    load_uint8_steps<Isa>(panel.plane[1], panel.stride[1], groups, (F32)(steps << 16), scale);
-    load_uint8_steps<Isa>(panel.plane[2], panel.stride[2], groups, (F32)(steps & 0xffff0000u),
-                          zero);
+    load_row_steps<Isa, uint8_t>(panel.plane[1], panel.stride[1], groups, (F32)(steps << 16),
+                                 scale);
+    load_row_steps<Isa, uint8_t>(panel.plane[2], panel.stride[2], groups,
+                                 (F32)(steps & 0xffff0000u), zero);
+  }
+};
+
+template <class Isa>
+struct Unpack<Isa, CoalescedInt4Traits<Metadata::C>> {
+  using Codes = NibbleCodes<Isa>;
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t group_size, float* scale,
+                          float* zero) {
+    load_super_steps<Isa, uint8_t>(panel, 1, 2, groups, group_size, scale);
+    load_super_steps<Isa, uint8_t>(panel, 3, 4, groups, group_size, zero);
   }
 };
 
 template <class Isa>
 struct Unpack<Isa, Int8Traits> {
   using Codes = ByteCodes<Isa>;
-  static void load_params(const PlainPanel& panel, int64_t groups, float* scale, float* zero) {
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t /*group_size*/,
+                          float* scale, float* zero) {
     load_bfloat16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
     load_int8<Isa>(panel.plane[2], panel.stride[2], groups, Isa::kSignedBias, zero);
   }

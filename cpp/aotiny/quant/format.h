@@ -16,14 +16,17 @@ namespace aotiny {
 // Activations are quantized in blocks of this many along k; groups are multiples of it.
 inline constexpr int64_t kBlock = 32;
 
+// Super-scales, where a format has them, serve this many weights along k.
+inline constexpr int64_t kSuperBlock = 256;
+
 // What the elements of a plane's row are counted by.
-enum class Per : uint8_t { Weight, Group, Row };
+enum class Per : uint8_t { Weight, Group, SuperBlock, Row };
 
 struct PlaneSpec {
   const char* name;
   DType dtype;
   Per per;
-  int count;  // Weight: weights an element holds; Group: elements a group; Row: elements a row
+  int count;  // Weight: weights an element holds; otherwise elements a group, super-block or row
 
   constexpr int64_t columns(int64_t k, int64_t group_size) const {
     switch (per) {
@@ -31,6 +34,8 @@ struct PlaneSpec {
         return k / count;
       case Per::Group:
         return k / group_size * count;
+      case Per::SuperBlock:
+        return k / kSuperBlock * count;
       default:
         return count;
     }
@@ -42,15 +47,31 @@ struct PlaneSpec {
 // (the low and the high nibbles of 16 bytes).
 enum class KOrder : uint8_t { Natural, EvenOdd };
 
+// Kinds of metadata: A holds values; B codes and a row's steps; C codes and a super-block's steps.
+enum class Metadata : char { A = 'A', B = 'B', C = 'C' };
+
+constexpr const char* name_of(Metadata metadata) {
+  return metadata == Metadata::A ? "A" : metadata == Metadata::B ? "B" : "C";
+}
+
 struct FormatInfo {
   const char* name;      // "CoalescedInt4"
-  const char* metadata;  // "A", "B"; "" if the format has only one kind
+  const char* metadata;  // "A", "B", "C"; "" if the format has only one kind
   int bits;              // of a code
   KOrder order;
   std::span<const PlaneSpec> planes;  // the codes' own planes first
+
+  constexpr bool has_super_blocks() const {
+    for (const PlaneSpec& plane : planes) {
+      if (plane.per == Per::SuperBlock) return true;
+    }
+    return false;
+  }
+  // The largest magnitude that the metadata can hold: fp16 steps end at 65504, codes at 255.
+  constexpr float largest() const { return has_super_blocks() ? 255 * 65504.0f : 0x1.fffffep127f; }
 };
 
-inline constexpr int kMaxPlanes = 4;
+inline constexpr int kMaxPlanes = 5;
 
 // One row of a weight, a pointer for every plane, in the order of FormatInfo::planes.
 struct WeightRow {
@@ -63,7 +84,8 @@ struct WeightRow {
 };
 
 // Fails with InvalidArgument, with the numbers, unless a weight [n, k] can be held in groups of
-// `group_size`: n and k at least 1, the group a multiple of 32, k a multiple of the group.
+// `group_size`: n and k at least 1, the group a multiple of 32, k a multiple of the group; with
+// super-blocks also k a multiple of them, and they of the group.
 void check_shape(const FormatInfo& format, int64_t n, int64_t k, int64_t group_size);
 
 }  // namespace aotiny

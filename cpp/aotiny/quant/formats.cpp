@@ -24,6 +24,12 @@ void check_shape(const FormatInfo& format, int64_t n, int64_t k, int64_t group_s
           ": group size ", group_size, " is not a positive multiple of ", kBlock);
   require(k % group_size == 0, Status::InvalidArgument, format.name, ": K = ", k,
           " is not a multiple of the group size ", group_size);
+  if (format.has_super_blocks()) {
+    require(k % kSuperBlock == 0, Status::InvalidArgument, format.name, format.metadata,
+            ": K = ", k, " is not a multiple of ", kSuperBlock);
+    require(kSuperBlock % group_size == 0, Status::InvalidArgument, format.name, format.metadata,
+            ": group size ", group_size, " does not divide ", kSuperBlock);
+  }
 }
 
 }  // namespace aotiny

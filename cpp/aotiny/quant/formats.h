@@ -14,6 +14,7 @@ struct FormatList {
 
 using Formats = FormatList<CoalescedInt4Traits<Metadata::A>,  //
                            CoalescedInt4Traits<Metadata::B>,  //
+                           CoalescedInt4Traits<Metadata::C>,  //
                            Int8Traits>;
 
 enum class FormatId : int {};

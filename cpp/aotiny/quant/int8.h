@@ -27,7 +27,8 @@ struct Int8Traits {
   static constexpr int kMaxCode = 127;
 
   // Stores the metadata that suits groups with values lo[i]..hi[i].
-  static void encode_params(const float* lo, const float* hi, int64_t groups, WeightRow row) {
+  static void encode_params(const float* lo, const float* hi, int64_t groups,
+                            int64_t /*group_size*/, WeightRow row) {
     for (int64_t i = 0; i < groups; ++i) {
       const double low = std::min(static_cast<double>(lo[i]), 0.0);
       const double high = std::max(static_cast<double>(hi[i]), 0.0);
@@ -40,7 +41,8 @@ struct Int8Traits {
   }
 
   // The scale and zero of every group, in fp32.
-  static void decode_params(WeightRow row, int64_t groups, float* scale, float* zero) {
+  static void decode_params(WeightRow row, int64_t groups, int64_t /*group_size*/, float* scale,
+                            float* zero) {
     for (int64_t i = 0; i < groups; ++i) {
       scale[i] = static_cast<float>(row.as<BFloat16>(1)[i]);
       zero[i] = row.as<int8_t>(2)[i];

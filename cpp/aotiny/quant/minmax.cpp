@@ -8,13 +8,13 @@
 namespace aotiny {
 namespace {
 
-// Reads a strided row as fp32; the column of the first value that is not finite, or k.
+// Reads a strided row as fp32; the column of the first value that is not within ±largest, or k.
 template <class T>
-int64_t read_row(const T* values, int64_t stride, int64_t k, float* row) {
+int64_t read_row(const T* values, int64_t stride, int64_t k, float largest, float* row) {
   int64_t bad = k;
   for (int64_t i = k - 1; i >= 0; --i) {
     row[i] = convert<float>(values[i * stride]);
-    if (!std::isfinite(row[i])) bad = i;
+    if (!(std::fabs(row[i]) <= largest)) bad = i;
   }
   return bad;
 }
@@ -28,8 +28,8 @@ void quantize_row(const float* values, int64_t k, int64_t group_size, WeightRow 
     scale[i] = *range.first;
     zero[i] = *range.second;
   }
-  Traits::encode_params(scale, zero, groups, row);
-  Traits::decode_params(row, groups, scale, zero);
+  Traits::encode_params(scale, zero, groups, group_size, row);
+  Traits::decode_params(row, groups, group_size, scale, zero);
   for (int64_t j = 0; j < k; ++j) {
     const float step = scale[j / group_size];
     const float code = step == 0 ? 0 : std::nearbyint(values[j] / step + zero[j / group_size]);
@@ -48,7 +48,8 @@ void quantize(const Tensor& values, const Weight& weight) {
       Scratch<float> row(k), scale(groups), zero(groups);
       Scratch<int> codes(k);
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t bad = read_row(data + i * values.stride(0), values.stride(1), k, row.data());
+        const int64_t bad = read_row(data + i * values.stride(0), values.stride(1), k,
+                                     traits.kInfo.largest(), row.data());
         if (bad < k) {
           int64_t seen = first_bad.load();
           while (i * k + bad < seen && !first_bad.compare_exchange_weak(seen, i * k + bad)) {
@@ -64,6 +65,9 @@ void quantize(const Tensor& values, const Weight& weight) {
   if (bad != INT64_MAX) {
     const float value =
         convert<float>(data[bad / k * values.stride(0) + bad % k * values.stride(1)]);
+    require(!std::isfinite(value), Status::InvalidArgument, "quantize: the value at [", bad / k,
+            ", ", bad % k, "] is ", value, "; ", weight.info().name, " with metadata ",
+            weight.info().metadata, " holds magnitudes up to ", weight.info().largest());
     fail(Status::InvalidArgument, "quantize: the value at [", bad / k, ", ", bad % k, "] is ",
          value, "; weights must be finite");
   }

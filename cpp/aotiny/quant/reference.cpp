@@ -34,7 +34,7 @@ std::vector<double> reference_plain_mm(const float* x, int64_t m, const Weight& 
   for (int64_t j = 0; j < n; ++j) {
     visit_format(weight.format(), [&](auto traits) {
       traits.unpack_codes(weight.row(j), k, codes.data());
-      traits.decode_params(weight.row(j), groups, scale.data(), zero.data());
+      traits.decode_params(weight.row(j), groups, weight.group_size(), scale.data(), zero.data());
     });
     for (int64_t i = 0; i < m; ++i) {
       double total = bias == nullptr ? 0 : bias[j];

@@ -93,7 +93,7 @@ Tensor Weight::dequantize() const {
       Scratch<float> scale(groups), zero(groups);
       for (int64_t n = begin; n < end; ++n) {
         traits.unpack_codes(row(n), k_, codes.data());
-        traits.decode_params(row(n), groups, scale.data(), zero.data());
+        traits.decode_params(row(n), groups, group_size_, scale.data(), zero.data());
         for (int64_t k = 0; k < k_; ++k) {
           const int64_t group = k / group_size_;
           out[n * k_ + k] = (static_cast<float>(codes[k]) - zero[group]) * scale[group];

@@ -105,8 +105,11 @@ using namespace aotiny;
 AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHandle qdata,
                                             AtenTensorHandle scale, AtenTensorHandle fourth,
                                             intptr_t fifth, intptr_t sixth, intptr_t seventh,
-                                            intptr_t /*eighth*/) {
+                                            intptr_t eighth) {
   return guarded([&] {
+    const auto tensor = [](intptr_t argument) {
+      return reinterpret_cast<AtenTensorHandle>(argument);
+    };
     const DType third = in(scale, "scale").dtype();
     const DType kind = in(fourth, "the fourth argument").dtype();
     if (third == DType::BFloat16 && kind == DType::BFloat16) {  // A: group_size, ret0
@@ -114,15 +117,18 @@ AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHan
                     fifth, reinterpret_cast<AtenTensorHandle*>(sixth));
     } else if (third == DType::UInt8 && kind == DType::UInt8) {  // B: steps, group_size, ret0
       plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::B>>,
-                    {qdata, scale, fourth, reinterpret_cast<AtenTensorHandle>(fifth)}, sixth,
+                    {qdata, scale, fourth, tensor(fifth)}, sixth,
                     reinterpret_cast<AtenTensorHandle*>(seventh));
+    } else if (third == DType::UInt8 && kind == DType::Float16) {
+      // C: zero, zero_point_step, group_size, ret0
+      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::C>>,
+                    {qdata, scale, fourth, tensor(fifth), tensor(sixth)}, seventh,
+                    reinterpret_cast<AtenTensorHandle*>(eighth));
     } else {
-      require(!(third == DType::UInt8 && kind == DType::Float16), Status::NotImplemented,
-              "int4_plain_mm: metadata C (uint8 scale with float16 scale_step) is not "
-              "implemented on the CPU; A and B are");
       fail(Status::InvalidArgument, "int4_plain_mm: the third and fourth arguments have dtypes ",
            third, " and ", kind,
-           ", which no metadata has: A is bfloat16 and bfloat16, B uint8 and uint8");
+           ", which no metadata has: A is bfloat16 and bfloat16, B uint8 and uint8, C uint8 and "
+           "float16");
     }
   });
 }

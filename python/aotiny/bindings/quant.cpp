@@ -170,25 +170,28 @@ void register_quant(py::module_& module) {
       module,
       "4-bit codes: qdata uint8 [N, K/2], low nibble = even k; value (q - zero)·scale.\n\n"
       "Metadata 'A': scale, zero bfloat16 [N, K/g]. 'B': scale, zero uint8 [N, K/g], as multiples\n"
-      "of steps bfloat16 [N, 2].");
+      "of steps bfloat16 [N, 2]. 'C': as multiples of scale_step, zero_point_step float16\n"
+      "[N, K/256].");
   register_weight<Int8>(
       module,
       "8-bit codes: qdata int8 [N, K], scale bfloat16 and zero int8 [N, K/g]; value\n"
       "(q - zero)·scale.");
-  module.def("quantize", &quantize, py::arg("array"), py::arg("format"), py::arg("group_size") = 32,
-             py::arg("method") = "minmax", py::arg("metadata") = py::none(),
-             "Quantizes a weight.\n\n"
-             "Args:\n"
-             "    array: [N, K], float32, float16 or bfloat16, any strides, finite\n"
-             "    format: 'int4' (CoalescedInt4) or 'int8' (Int8)\n"
-             "    group_size: values along K that share scale and zero: a multiple of 32 that\n"
-             "        divides K\n"
-             "    method: 'minmax', codes span each group's range\n"
-             "    metadata: for 'int4', 'B' (the default: scales and zeros as uint8 codes) or 'A'\n"
-             "        (bfloat16, twice the size, for rows whose groups differ by orders of\n"
-             "        magnitude)\n\n"
-             "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"
-             "and shapes and group sizes that do not fit.");
+  module.def(
+      "quantize", &quantize, py::arg("array"), py::arg("format"), py::arg("group_size") = 32,
+      py::arg("method") = "minmax", py::arg("metadata") = py::none(),
+      "Quantizes a weight.\n\n"
+      "Args:\n"
+      "    array: [N, K], float32, float16 or bfloat16, any strides, finite\n"
+      "    format: 'int4' (CoalescedInt4) or 'int8' (Int8)\n"
+      "    group_size: values along K that share scale and zero: a multiple of 32 that\n"
+      "        divides K\n"
+      "    method: 'minmax', codes span each group's range\n"
+      "    metadata: for 'int4', 'B' (the default: scales and zeros as uint8 codes with a row's\n"
+      "        steps), 'A' (bfloat16, twice the size, for rows whose groups differ by orders\n"
+      "        of magnitude) or 'C' (codes with steps for every 256 weights; K a multiple\n"
+      "        of 256)\n\n"
+      "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"
+      "and shapes and group sizes that do not fit.");
   module.def(
       "matmul", &matmul, py::arg("x"), py::arg("w"), py::arg("bias") = py::none(),
       py::arg("out") = py::none(),

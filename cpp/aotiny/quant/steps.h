@@ -1,0 +1,31 @@
+// Metadata in codes: value = code·step. A step is rounded to its stored type before any code is
+// computed from it, so that encoder and decoder agree.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "aotiny/core/dtype.h"
+
+namespace aotiny {
+
+// Stores a step (not negative) and returns the value that a decoder will read.
+inline double store_step(double step, BFloat16& stored) {
+  stored = BFloat16(static_cast<float>(step));
+  return static_cast<float>(stored);
+}
+
+// fp16 is rounded up: below 2^-14 its precision falls, and below 2^-25 the nearest would be 0.
+inline double store_step(double step, Float16& stored) {
+  stored = Float16(static_cast<float>(step));
+  if (static_cast<float>(stored) < step) ++stored.bits;
+  return static_cast<float>(stored);
+}
+
+template <class Code>
+Code to_code(double value, double step, int smallest, int largest) {
+  if (step == 0) return 0;
+  return static_cast<Code>(std::clamp(std::nearbyint(value / step), 1.0 * smallest, 1.0 * largest));
+}
+
+}  // namespace aotiny
