@@ -11,6 +11,7 @@ Importing aotiny imports neither torch nor numpy; `aotiny.export` needs torch wh
 from ._core import (
     CoalescedInt4,
     Error,
+    ExactInt4,
     Int8,
     Model,
     Tensor,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CoalescedInt4",
     "Error",
+    "ExactInt4",
     "Int8",
     "Model",
     "Tensor",

@@ -112,6 +112,10 @@ class CoalescedInt4(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> CoalescedInt4: ...
 
+class ExactInt4(Weight):
+    @staticmethod
+    def from_tensors(*, group_size: int, **tensors: Any) -> ExactInt4: ...
+
 class Int8(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> Int8: ...
@@ -122,7 +126,7 @@ def quantize(
     group_size: int = 32,
     method: str = "minmax",
     metadata: str | None = None,
-) -> CoalescedInt4 | Int8: ...
+) -> CoalescedInt4 | ExactInt4 | Int8: ...
 def matmul(x: Any, w: Weight, bias: Any = None, out: Any = None) -> Any: ...
 
 # --- model ------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ inline int64_t k_for(FormatId format, int64_t k) {
 }
 
 inline int64_t group_for(FormatId format, int64_t group_size) {
+  if (format_info(format).group_size != 0) return format_info(format).group_size;
   const bool fits = !format_info(format).has_super_blocks() || kSuperBlock % group_size == 0;
   return fits ? group_size : 32;
 }

@@ -8,8 +8,8 @@ import torch
 
 import aotiny
 
-KINDS = [("int4", "A"), ("int4", "B"), ("int4", "C"), ("int8", None)]
-TYPES = {"int4": aotiny.CoalescedInt4, "int8": aotiny.Int8}
+KINDS = [("int4", "A"), ("int4", "B"), ("int4", "C"), ("exact_int4", None), ("int8", None)]
+TYPES = {"int4": aotiny.CoalescedInt4, "exact_int4": aotiny.ExactInt4, "int8": aotiny.Int8}
 kinds = pytest.mark.parametrize(
     ("format", "metadata"), KINDS, ids=[format + (metadata or "") for format, metadata in KINDS]
 )
@@ -19,9 +19,13 @@ def weight_values(n: int, k: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, k), dtype=np.float32) * 0.05
 
 
-def k_for(metadata: str | None, k: int) -> int:
-    """The least K of at least k that the metadata can hold: C's steps serve 256 weights."""
-    return -(-k // 256) * 256 if metadata == "C" else k
+def k_for(format: str, metadata: str | None, k: int) -> int:
+    """The least K of at least k that the format can hold: some steps serve 256 weights."""
+    return -(-k // 256) * 256 if metadata == "C" or format == "exact_int4" else k
+
+
+def group_for(format: str, group_size: int) -> int:
+    return 32 if format == "exact_int4" else group_size
 
 
 def torch_tensors(weight) -> dict[str, torch.Tensor]:
@@ -31,6 +35,14 @@ def torch_tensors(weight) -> dict[str, torch.Tensor]:
 def torch_dequantize(weight) -> torch.Tensor:
     """The definition of the formats, from the packed tensors alone."""
     planes = torch_tensors(weight)
+    if isinstance(weight, aotiny.ExactInt4):
+        scale, low = (
+            planes[codes].double() * planes[step].double().repeat_interleave(8, 1)
+            for codes, step in (("scale", "d"), ("min", "dmin"))
+        )
+        q = planes["qdata"]
+        q = torch.stack([q & 15, q >> 4], dim=-1).reshape(q.shape[0], -1, 32).double()
+        return (q * scale[..., None] - low[..., None]).flatten(1)
     scale, zero = planes["scale"].double(), planes["zero"].double()
     if "steps" in planes:
         scale = scale * planes["steps"][:, :1].double()
@@ -61,7 +73,7 @@ def relative_error(actual, expected) -> float:
 @kinds
 @pytest.mark.parametrize(("n", "k", "group_size"), [(1, 32, 32), (17, 96, 32), (40, 384, 128)])
 def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
-    k = k_for(metadata, k)
+    k, group_size = k_for(format, metadata, k), group_for(format, group_size)
     values = weight_values(n, k)
     weight = aotiny.quantize(values, format, group_size, metadata=metadata)
     assert type(weight) is TYPES[format]
@@ -73,7 +85,7 @@ def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
     assert weight.bits_per_weight == pytest.approx(weight.nbytes * 8 / (n * k))
     assert relative_error(weight.dequantize().numpy(), torch_dequantize(weight)) < 1e-7
     assert relative_error(weight.dequantize().numpy(), values) < (
-        0.13 if format == "int4" else 0.01
+        0.01 if format == "int8" else 0.13
     )
 
 
@@ -81,7 +93,7 @@ def test_dequantize_follows_the_definition(format, metadata, n, k, group_size):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (2, 0)])
 def test_matmul_matches_torch(format, metadata, dtype, shape):
-    k = k_for(metadata, 96)
+    k = k_for(format, metadata, 96)
     weight = aotiny.quantize(weight_values(37, k), format, metadata=metadata)
     x = torch.randn((*shape, k), generator=torch.Generator().manual_seed(1)).to(dtype)
     bias = torch.randn(37, generator=torch.Generator().manual_seed(2)).to(dtype)
@@ -97,7 +109,7 @@ def test_matmul_matches_torch(format, metadata, dtype, shape):
 
 @kinds
 def test_matmul_takes_strides_and_writes_to_out(format, metadata):
-    k = k_for(metadata, 64)
+    k = k_for(format, metadata, 64)
     weight = aotiny.quantize(weight_values(20, k), format, metadata=metadata)
     base = torch.randn(k, 9, generator=torch.Generator().manual_seed(3))
     out = torch.full((9, 20), float("nan"))
@@ -110,7 +122,7 @@ def test_matmul_takes_strides_and_writes_to_out(format, metadata):
 
 @kinds
 def test_a_row_does_not_depend_on_the_others(format, metadata):
-    k = k_for(metadata, 384)
+    k = k_for(format, metadata, 384)
     weight = aotiny.quantize(weight_values(65, k), format, metadata=metadata)
     x = np.random.default_rng(4).standard_normal((50, k), dtype=np.float32)
     batch = aotiny.matmul(x, weight).numpy()
@@ -121,7 +133,7 @@ def test_a_row_does_not_depend_on_the_others(format, metadata):
 @kinds
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_passes_through_as_nan(format, metadata, bad):
-    k = k_for(metadata, 64)
+    k = k_for(format, metadata, 64)
     weight = aotiny.quantize(weight_values(8, k), format, metadata=metadata)
     x = np.ones((3, k), dtype=np.float32)
     x[1, 40] = bad
@@ -132,23 +144,28 @@ def test_what_is_not_finite_passes_through_as_nan(format, metadata, bad):
 
 @kinds
 def test_tensors_rebuild_the_weight(format, metadata):
-    weight = aotiny.quantize(weight_values(12, k_for(metadata, 128)), format, 64, metadata=metadata)
+    group = group_for(format, 64)
+    weight = aotiny.quantize(
+        weight_values(12, k_for(format, metadata, 128)), format, group, metadata=metadata
+    )
     cls = TYPES[format]
-    shared = cls.from_tensors(**weight.tensors(), group_size=64)
+    shared = cls.from_tensors(**weight.tensors(), group_size=group)
     assert shared == weight
     assert shared.tensors()["qdata"].data_ptr == weight.tensors()["qdata"].data_ptr
-    assert cls.from_tensors(**torch_tensors(weight), group_size=64) == weight
+    assert cls.from_tensors(**torch_tensors(weight), group_size=group) == weight
     transposed = {n: t.T.contiguous().T for n, t in torch_tensors(weight).items()}
-    assert cls.from_tensors(**transposed, group_size=64) == weight
+    assert cls.from_tensors(**transposed, group_size=group) == weight
 
 
 @kinds
 def test_equality_and_pickling(format, metadata):
-    values = weight_values(12, k_for(metadata, 128))
-    weight = aotiny.quantize(values, format, 64, metadata=metadata)
-    assert weight == aotiny.quantize(values, format, 64, metadata=metadata)
-    assert weight != aotiny.quantize(values + 0.01, format, 64, metadata=metadata)
-    assert weight != aotiny.quantize(values, format, 32, metadata=metadata)
+    group = group_for(format, 64)
+    values = weight_values(12, k_for(format, metadata, 128))
+    weight = aotiny.quantize(values, format, group, metadata=metadata)
+    assert weight == aotiny.quantize(values, format, group, metadata=metadata)
+    assert weight != aotiny.quantize(values + 0.01, format, group, metadata=metadata)
+    if group != 32:
+        assert weight != aotiny.quantize(values, format, 32, metadata=metadata)
     assert weight != "a string"
     loaded = pickle.loads(pickle.dumps(weight))
     assert type(loaded) is type(weight)
@@ -167,6 +184,9 @@ def test_repr_names_format_shape_and_size():
     assert repr(aotiny.quantize(weight_values(8, 512), "int4", 128, metadata="C")) == (
         "aotiny.CoalescedInt4(shape=[8, 512], group_size=128, metadata='C', 4.25 bits a weight)"
     )
+    assert repr(aotiny.quantize(weight_values(8, 512), "exact_int4")) == (
+        "aotiny.ExactInt4(shape=[8, 512], group_size=32, 4.625 bits a weight)"
+    )
     assert repr(aotiny.quantize(weight_values(8, 384), "int8")) == (
         "aotiny.Int8(shape=[8, 384], group_size=32, 8.75 bits a weight)"
     )
@@ -178,7 +198,7 @@ def test_int4_has_metadata_b_by_default():
 
 @kinds
 def test_quantize_reads_strides_and_16_bit_floats(format, metadata):
-    values = torch.from_numpy(weight_values(k_for(metadata, 96), 20)).T
+    values = torch.from_numpy(weight_values(k_for(format, metadata, 96), 20)).T
     expected = aotiny.quantize(values.contiguous(), format, metadata=metadata)
     assert aotiny.quantize(values, format, metadata=metadata) == expected
     for dtype in (torch.float16, torch.bfloat16):
@@ -207,6 +227,12 @@ def test_quantize_reads_strides_and_16_bit_floats(format, metadata):
             {"metadata": "C", "group_size": 512},
             "group size 512 does not divide 256",
         ),
+        (
+            np.zeros((4, 256), np.float32),
+            {"format": "exact_int4", "group_size": 64},
+            "group size 64 is not 32",
+        ),
+        (np.zeros((4, 128), np.float32), {"format": "exact_int4"}, "K = 128 is not a multiple"),
         (np.full((4, 256), 2e7, np.float32), {"metadata": "C"}, "2e.07.*magnitudes up to 1.67"),
         (np.zeros((4, 64), np.float32), {"method": "magic"}, "magic"),
     ],
@@ -271,6 +297,13 @@ def test_another_type_of_weight_is_a_type_error():
 def test_a_weight_is_of_one_type():
     int4 = aotiny.quantize(weight_values(8, 64), "int4")
     int8 = aotiny.quantize(weight_values(8, 64), "int8")
+    exact = aotiny.quantize(weight_values(8, 256), "exact_int4")
+    with pytest.raises(aotiny.Error, match="dmin"):
+        aotiny.CoalescedInt4.from_tensors(**exact.tensors(), group_size=32)
+    with pytest.raises(aotiny.Error, match="ExactInt4 has no metadata with the tensors"):
+        aotiny.ExactInt4.from_tensors(
+            **aotiny.quantize(weight_values(8, 256), "int4", metadata="C").tensors(), group_size=32
+        )
     with pytest.raises(aotiny.Error, match="steps"):
         aotiny.Int8.from_tensors(**int4.tensors(), group_size=32)
     with pytest.raises(aotiny.Error, match="qdata has dtype int8, not uint8"):

@@ -19,7 +19,11 @@ import make_symbol_table  # noqa: E402
 from c_declarations import ABI_HEADER, declarations, exported_symbols  # noqa: E402
 
 # Types of aotiny's own that torch's header does not have to share.
-OWN = {"aoti_torch_cpu_int4_plain_mm", "aoti_torch_cpu_int8_plain_mm"}
+OWN = {
+    "aoti_torch_cpu_int4_plain_mm",
+    "aoti_torch_cpu_exact_int4_plain_mm",
+    "aoti_torch_cpu_int8_plain_mm",
+}
 
 
 @pytest.fixture(scope="module")

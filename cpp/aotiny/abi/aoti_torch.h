@@ -241,6 +241,11 @@ AOTINY_API AOTITorchError aoti_torch_cpu__weight_int4pack_mm_cpu_tensor(
 AOTINY_API AOTITorchError aoti_torch_cpu_int4_plain_mm(
     AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle fourth,
     intptr_t fifth, intptr_t sixth, intptr_t seventh, intptr_t eighth);
+/* y = x W^T with ExactInt4 weights, (q * scale * d - min * dmin): scale, min u8 [N, K/32]; d, dmin
+ * fp16 [N, K/256]; group_size is 32. */
+AOTINY_API AOTITorchError aoti_torch_cpu_exact_int4_plain_mm(
+    AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle min,
+    AtenTensorHandle d, AtenTensorHandle dmin, int64_t group_size, AtenTensorHandle* ret0);
 /* y = x W^T with Int8 weights: scale bf16 [N, K/g], zero int8 [N, K/g]. */
 AOTINY_API AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self,
                                                        AtenTensorHandle qdata,

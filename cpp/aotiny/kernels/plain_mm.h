@@ -1,6 +1,7 @@
 // y [m, n] = x [m, k] W^T with quantized weights and activations:
 //
 //   y[m][n] = Σ over blocks of 32 k:  d·scale·(Σ qw·qx − zero·Σ qx)
+//                               or    d·(scale·Σ qw·qx − min·Σ qx), as the format's Value says
 //
 // The sums of integer products are exact; one fused multiply-add in fp32 accumulates each block, in
 // the order of k, whatever m and the number of threads are. So a row's result depends neither on
@@ -30,11 +31,11 @@ struct PlainTile {
   const int8_t* q;           // [k / 32][rows][32]
   const BlockScale* blocks;  // [k / 32][rows]
   const float* scale;        // [groups][lanes]
-  const float* zero;
-  PlainPanel packed;        // for `direct`
-  const uint8_t* unpacked;  // for `tile`: [k / 32][8][lanes][4]
-  const float* bias;        // [lanes], or null
-  float* y;                 // [rows][lanes], rows y_stride apart
+  const float* zero;         // or min
+  PlainPanel packed;         // for `direct`
+  const uint8_t* unpacked;   // for `tile`: [k / 32][8][lanes][4]
+  const float* bias;         // [lanes], or null
+  float* y;                  // [rows][lanes], rows y_stride apart
   int64_t y_stride;
 };
 

@@ -33,7 +33,7 @@ struct UnpackedSource {
   }
 };
 
-template <class Isa, class Source, int kRows>
+template <class Isa, class Source, Value kValue, int kRows>
 void run_rows(const PlainTile& tile) {
   using F32 = typename Isa::F32;
   F32 total[kRows] = {};
@@ -51,8 +51,10 @@ void run_rows(const PlainTile& tile) {
         const int8_t* q = tile.q + (block * kRows + r) * kBlock;
         const F32 dot =
             __builtin_convertvector(Isa::template dot<typename Source::Codes>(w, q), F32);
-        total[r] =
-            Isa::fma(Isa::fnma(zero, Isa::set1(x.sum), dot) * scale, Isa::set1(x.d), total[r]);
+        const F32 sum = Isa::set1(x.sum);
+        const F32 product = kValue == Value::Min ? Isa::fnma(zero, sum, dot * scale)
+                                                 : Isa::fnma(zero, sum, dot) * scale;
+        total[r] = Isa::fma(product, Isa::set1(x.d), total[r]);
       }
     }
   }
@@ -66,12 +68,12 @@ void run_rows(const PlainTile& tile) {
 }
 
 // run_rows for a number of rows known only now, 1..kRows.
-template <class Isa, class Source, int kRows = Isa::kMaxRows>
+template <class Isa, class Source, Value kValue, int kRows = Isa::kMaxRows>
 void run_tile(const PlainTile& tile, int rows) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return run_tile<Isa, Source, kRows - 1>(tile, rows);
+    if (rows < kRows) return run_tile<Isa, Source, kValue, kRows - 1>(tile, rows);
   }
-  run_rows<Isa, Source, kRows>(tile);
+  run_rows<Isa, Source, kValue, kRows>(tile);
 }
 
 template <class Isa, class Codes>
@@ -90,8 +92,9 @@ constexpr PlainMmKernels plain_mm_kernels(const char* name, FormatList<Traits...
       Isa::kLanes,
       Isa::kMaxRows,
       {{Unpack<Isa, Traits>::load_params, unpack_panel<Isa, typename Unpack<Isa, Traits>::Codes>,
-        run_tile<Isa, DirectSource<Isa, typename Unpack<Isa, Traits>::Codes>>,
-        run_tile<Isa, UnpackedSource<Isa, typename Unpack<Isa, Traits>::Codes>>}...}};
+        run_tile<Isa, DirectSource<Isa, typename Unpack<Isa, Traits>::Codes>, Traits::kInfo.value>,
+        run_tile<Isa, UnpackedSource<Isa, typename Unpack<Isa, Traits>::Codes>,
+                 Traits::kInfo.value>}...}};
 }
 
 }  // namespace aotiny

@@ -141,7 +141,7 @@ void load_int8(const uint8_t* rows, int64_t stride, int64_t groups, int bias, fl
   });
 }
 
-// One specialisation a format: its codes, and its scale and zero.
+// One specialisation a format: its codes, and its scale and zero (or min).
 template <class Isa, class Traits>
 struct Unpack;
 
@@ -177,6 +177,16 @@ struct Unpack<Isa, CoalescedInt4Traits<Metadata::C>> {
                           float* zero) {
     load_super_steps<Isa, uint8_t>(panel, 1, 2, groups, group_size, scale);
     load_super_steps<Isa, uint8_t>(panel, 3, 4, groups, group_size, zero);
+  }
+};
+
+template <class Isa>
+struct Unpack<Isa, ExactInt4Traits> {
+  using Codes = NibbleCodes<Isa>;
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t group_size, float* scale,
+                          float* min) {
+    load_super_steps<Isa, uint8_t>(panel, 1, 3, groups, group_size, scale);
+    load_super_steps<Isa, uint8_t>(panel, 2, 4, groups, group_size, min);
   }
 };
 

@@ -109,16 +109,11 @@ struct CoalescedInt4Traits {
   }
 
   static void pack_codes(const int* codes, int64_t k, WeightRow row) {
-    for (int64_t j = 0; j < k / 2; ++j) {
-      row.plane[0][j] = static_cast<uint8_t>(codes[2 * j] | codes[2 * j + 1] << 4);
-    }
+    pack_nibbles(codes, k, row.plane[0]);
   }
 
   static void unpack_codes(WeightRow row, int64_t k, int* codes) {
-    for (int64_t j = 0; j < k / 2; ++j) {
-      codes[2 * j] = row.plane[0][j] & 15;
-      codes[2 * j + 1] = row.plane[0][j] >> 4;
-    }
+    unpack_nibbles(row.plane[0], k, codes);
   }
 
  private:

@@ -54,12 +54,20 @@ constexpr const char* name_of(Metadata metadata) {
   return metadata == Metadata::A ? "A" : metadata == Metadata::B ? "B" : "C";
 }
 
+// What a code q stands for, given the two numbers of its group.
+enum class Value : uint8_t {
+  Zero,  // (q − zero)·scale
+  Min,   // q·scale − min
+};
+
 struct FormatInfo {
   const char* name;      // "CoalescedInt4"
   const char* metadata;  // "A", "B", "C"; "" if the format has only one kind
   int bits;              // of a code
   KOrder order;
   std::span<const PlaneSpec> planes;  // the codes' own planes first
+  Value value = Value::Zero;
+  int64_t group_size = 0;  // the only one that the format has; 0 if any multiple of 32
 
   constexpr bool has_super_blocks() const {
     for (const PlaneSpec& plane : planes) {
@@ -83,9 +91,28 @@ struct WeightRow {
   }
 };
 
+// The value of a code, in fp32.
+inline float value_of(Value value, float q, float scale, float zero_or_min) {
+  return value == Value::Min ? q * scale - zero_or_min : (q - zero_or_min) * scale;
+}
+
+// Two 4-bit codes a byte: even k is the low nibble.
+inline void pack_nibbles(const int* codes, int64_t k, uint8_t* bytes) {
+  for (int64_t j = 0; j < k / 2; ++j) {
+    bytes[j] = static_cast<uint8_t>(codes[2 * j] | codes[2 * j + 1] << 4);
+  }
+}
+
+inline void unpack_nibbles(const uint8_t* bytes, int64_t k, int* codes) {
+  for (int64_t j = 0; j < k / 2; ++j) {
+    codes[2 * j] = bytes[j] & 15;
+    codes[2 * j + 1] = bytes[j] >> 4;
+  }
+}
+
 // Fails with InvalidArgument, with the numbers, unless a weight [n, k] can be held in groups of
-// `group_size`: n and k at least 1, the group a multiple of 32, k a multiple of the group; with
-// super-blocks also k a multiple of them, and they of the group.
+// `group_size`: n and k at least 1, the group the format's own or a multiple of 32, k a multiple of
+// the group; with super-blocks also k a multiple of them, and they of the group.
 void check_shape(const FormatInfo& format, int64_t n, int64_t k, int64_t group_size);
 
 }  // namespace aotiny

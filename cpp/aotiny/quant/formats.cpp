@@ -22,6 +22,8 @@ void check_shape(const FormatInfo& format, int64_t n, int64_t k, int64_t group_s
           k, "] has no elements");
   require(group_size >= kBlock && group_size % kBlock == 0, Status::InvalidArgument, format.name,
           ": group size ", group_size, " is not a positive multiple of ", kBlock);
+  require(format.group_size == 0 || group_size == format.group_size, Status::InvalidArgument,
+          format.name, ": group size ", group_size, " is not ", format.group_size);
   require(k % group_size == 0, Status::InvalidArgument, format.name, ": K = ", k,
           " is not a multiple of the group size ", group_size);
   if (format.has_super_blocks()) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "aotiny/quant/coalesced_int4.h"
+#include "aotiny/quant/exact_int4.h"
 #include "aotiny/quant/int8.h"
 
 namespace aotiny {
@@ -15,6 +16,7 @@ struct FormatList {
 using Formats = FormatList<CoalescedInt4Traits<Metadata::A>,  //
                            CoalescedInt4Traits<Metadata::B>,  //
                            CoalescedInt4Traits<Metadata::C>,  //
+                           ExactInt4Traits,                   //
                            Int8Traits>;
 
 enum class FormatId : int {};

@@ -32,7 +32,10 @@ void quantize_row(const float* values, int64_t k, int64_t group_size, WeightRow 
   Traits::decode_params(row, groups, group_size, scale, zero);
   for (int64_t j = 0; j < k; ++j) {
     const float step = scale[j / group_size];
-    const float code = step == 0 ? 0 : std::nearbyint(values[j] / step + zero[j / group_size]);
+    const float shift = zero[j / group_size];
+    const float raw = Traits::kInfo.value == Value::Min ? (values[j] + shift) / step  //
+                                                        : values[j] / step + shift;
+    const float code = step == 0 ? 0 : std::nearbyint(raw);
     codes[j] = static_cast<int>(std::clamp<float>(code, Traits::kMinCode, Traits::kMaxCode));
   }
   Traits::pack_codes(codes, k, row);
@@ -66,8 +69,8 @@ void quantize(const Tensor& values, const Weight& weight) {
     const float value =
         convert<float>(data[bad / k * values.stride(0) + bad % k * values.stride(1)]);
     require(!std::isfinite(value), Status::InvalidArgument, "quantize: the value at [", bad / k,
-            ", ", bad % k, "] is ", value, "; ", weight.info().name, " with metadata ",
-            weight.info().metadata, " holds magnitudes up to ", weight.info().largest());
+            ", ", bad % k, "] is ", value, "; ", weight.info().name, weight.info().metadata,
+            " holds magnitudes up to ", weight.info().largest());
     fail(Status::InvalidArgument, "quantize: the value at [", bad / k, ", ", bad % k, "] is ",
          value, "; weights must be finite");
   }

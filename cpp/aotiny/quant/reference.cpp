@@ -46,8 +46,9 @@ std::vector<double> reference_plain_mm(const float* x, int64_t m, const Weight& 
         }
         const int64_t group = block * kBlock / weight.group_size();
         const double s = scale[group], z = zero[group];
-        total += rows[i].d[block] *
-                 (s * static_cast<double>(products) - s * z * static_cast<double>(sum));
+        const double min = weight.info().value == Value::Min ? z : s * z;
+        total +=
+            rows[i].d[block] * (s * static_cast<double>(products) - min * static_cast<double>(sum));
       }
       y[i * n + j] = total;
     }

@@ -96,7 +96,8 @@ Tensor Weight::dequantize() const {
         traits.decode_params(row(n), groups, group_size_, scale.data(), zero.data());
         for (int64_t k = 0; k < k_; ++k) {
           const int64_t group = k / group_size_;
-          out[n * k_ + k] = (static_cast<float>(codes[k]) - zero[group]) * scale[group];
+          out[n * k_ + k] =
+              value_of(traits.kInfo.value, static_cast<float>(codes[k]), scale[group], zero[group]);
         }
       }
     });
@@ -119,6 +120,7 @@ bool Weight::operator==(const Weight& other) const {
 }
 
 CoalescedInt4::CoalescedInt4(Weight weight) : Weight(checked_format(std::move(weight), kName)) {}
+ExactInt4::ExactInt4(Weight weight) : Weight(checked_format(std::move(weight), kName)) {}
 Int8::Int8(Weight weight) : Weight(checked_format(std::move(weight), kName)) {}
 
 }  // namespace aotiny

@@ -52,6 +52,12 @@ class CoalescedInt4 : public Weight {
   explicit CoalescedInt4(Weight weight);
 };
 
+class ExactInt4 : public Weight {
+ public:
+  static constexpr const char* kName = "ExactInt4";
+  explicit ExactInt4(Weight weight);
+};
+
 class Int8 : public Weight {
  public:
   static constexpr const char* kName = "Int8";

@@ -1,4 +1,5 @@
-// int4_plain_mm, int8_plain_mm: products with quantized weights and activations.
+// int4_plain_mm, exact_int4_plain_mm, int8_plain_mm: products with quantized weights and
+// activations.
 #include "aotiny/shims/plain_mm.h"
 
 #include "aotiny/core/scratch.h"
@@ -116,6 +117,10 @@ AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHan
       plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::A>>, {qdata, scale, fourth},
                     fifth, reinterpret_cast<AtenTensorHandle*>(sixth));
     } else if (third == DType::UInt8 && kind == DType::UInt8) {  // B: steps, group_size, ret0
+      // ExactInt4's arguments begin alike; its later ones must not be taken for size and pointer.
+      const DType steps = in(tensor(fifth), "steps").dtype();
+      require(steps == DType::BFloat16, Status::InvalidType, "int4_plain_mm: steps has dtype ",
+              steps, ", not bfloat16");
       plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::B>>,
                     {qdata, scale, fourth, tensor(fifth)}, sixth,
                     reinterpret_cast<AtenTensorHandle*>(seventh));
@@ -130,6 +135,15 @@ AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHan
            ", which no metadata has: A is bfloat16 and bfloat16, B uint8 and uint8, C uint8 and "
            "float16");
     }
+  });
+}
+
+AOTITorchError aoti_torch_cpu_exact_int4_plain_mm(AtenTensorHandle self, AtenTensorHandle qdata,
+                                                  AtenTensorHandle scale, AtenTensorHandle min,
+                                                  AtenTensorHandle d, AtenTensorHandle dmin,
+                                                  int64_t group_size, AtenTensorHandle* ret0) {
+  return guarded([&] {
+    plain_mm_shim(self, kFormatId<ExactInt4Traits>, {qdata, scale, min, d, dmin}, group_size, ret0);
   });
 }
 

@@ -17,14 +17,19 @@ py::object typed(Weight weight) {
   if (weight.info().name == std::string_view(Int8::kName)) {
     return py::cast(Int8(std::move(weight)));
   }
+  if (weight.info().name == std::string_view(ExactInt4::kName)) {
+    return py::cast(ExactInt4(std::move(weight)));
+  }
   return py::cast(CoalescedInt4(std::move(weight)));
 }
 
-// "int4" and "int8" are the formats that quantize makes.
+// "int4", "exact_int4" and "int8" are the formats that quantize makes.
 FormatId parse_format(const std::string& format, const std::optional<std::string>& metadata) {
   if (format == "int4") return find_format(CoalescedInt4::kName, metadata.value_or("B"));
+  if (format == "exact_int4") return find_format(ExactInt4::kName, metadata.value_or(""));
   if (format == "int8") return find_format(Int8::kName, metadata.value_or(""));
-  fail(Status::InvalidArgument, "quantize: format \"", format, "\" is not \"int4\" or \"int8\"");
+  fail(Status::InvalidArgument, "quantize: format \"", format,
+       "\" is not \"int4\", \"exact_int4\" or \"int8\"");
 }
 
 py::object quantize(const py::object& array, const std::string& format, int64_t group_size,
@@ -172,6 +177,11 @@ void register_quant(py::module_& module) {
       "Metadata 'A': scale, zero bfloat16 [N, K/g]. 'B': scale, zero uint8 [N, K/g], as multiples\n"
       "of steps bfloat16 [N, 2]. 'C': as multiples of scale_step, zero_point_step float16\n"
       "[N, K/256].");
+  register_weight<ExactInt4>(
+      module,
+      "4-bit codes with a minimum: qdata uint8 [N, K/2], low nibble = even k; scale, min uint8\n"
+      "[N, K/32]; d, dmin float16 [N, K/256]; value q·scale·d - min·dmin. Holds GGUF's Q4_K\n"
+      "without loss.");
   register_weight<Int8>(
       module,
       "8-bit codes: qdata int8 [N, K], scale bfloat16 and zero int8 [N, K/g]; value\n"
@@ -182,7 +192,8 @@ void register_quant(py::module_& module) {
       "Quantizes a weight.\n\n"
       "Args:\n"
       "    array: [N, K], float32, float16 or bfloat16, any strides, finite\n"
-      "    format: 'int4' (CoalescedInt4) or 'int8' (Int8)\n"
+      "    format: 'int4' (CoalescedInt4), 'exact_int4' (ExactInt4; group size 32, K a\n"
+      "        multiple of 256) or 'int8' (Int8)\n"
       "    group_size: values along K that share scale and zero: a multiple of 32 that\n"
       "        divides K\n"
       "    method: 'minmax', codes span each group's range\n"
