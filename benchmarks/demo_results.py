@@ -116,7 +116,9 @@ def render(data: dict) -> None:
     colors = ["#2f6f9f"] * len(data["variants"]) + ["#b5542a"]
     for axis, (title, value) in zip(axes, panels.items(), strict=True):
         bars = axis.barh(names, [value(row) for row in rows(data)], color=colors)
-        axis.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
+        axis.bar_label(
+            bars, fmt=lambda v: f"{v:.0f}" if v >= 100 else f"{v:.3g}", padding=2, fontsize=8
+        )
         axis.set_title(title, fontsize=9)
         axis.set_xscale("log" if "log" in title else "linear")
         axis.margins(x=0.25)
