@@ -21,5 +21,5 @@ if command -v dpkg-query >/dev/null; then
 fi
 
 [[ -x .venv/bin/python ]] || python3 -m venv .venv
-echo "== installing aotiny[$1] (torch takes the most of it)"
+echo "== installing aotiny[$1] (downloads torch and compiles aotiny: a few minutes)"
 .venv/bin/pip install --quiet --disable-pip-version-check ".[$1]"

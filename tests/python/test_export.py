@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 import aotiny
@@ -13,7 +14,7 @@ from torch import nn  # noqa: E402
 
 from aotiny.exporter import export as export_module  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
-from aotiny.exporter.manifest import mutated_buffers  # noqa: E402
+from aotiny.exporter.manifest import Dimensions, describe, mutated_buffers  # noqa: E402
 from aotiny.exporter.progress import Progress  # noqa: E402
 from aotiny.exporter.quantize import QuantizedLinear, quantize_linears  # noqa: E402
 from aotiny.exporter.target import TARGETS, choose_target  # noqa: E402
@@ -454,3 +455,44 @@ def test_sizes_can_be_outputs(tmp_path):
     model = aotiny.Model(tmp_path / "sizes.pt2")
     for size in (1, 9):
         assert model(torch.ones(size, 4))[1].item() == 2 * size
+
+
+class Counter(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.register_buffer("n", torch.zeros(shape, dtype=torch.int64))
+
+    def forward(self, x):
+        self.n.add_(1)
+        return x * self.n.sum(), self.n.clone()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_state_of_one_element_is_not_taken_for_a_constant(shape, tmp_path):
+    aotiny.export(Counter(shape).eval(), (torch.ones(3),), tmp_path / "counter.pt2")
+    model = aotiny.Model(tmp_path / "counter.pt2")
+    for step in (1, 2, 3):
+        x, n = model(np.ones(3, np.float32))
+        assert (x.tolist(), n.shape, np.asarray(n).sum()) == ([step] * 3, shape, step)
+
+
+@pytest.mark.parametrize(
+    ("dim", "least"),
+    [(torch.export.Dim("n"), 0), (torch.export.Dim("n", min=3), 3), (torch.export.Dim.AUTO, 2)],
+)
+def test_dimensions_without_a_bound(dim, least):
+    program = traced(nn.Linear(8, 4), torch.ones(4, 8), dynamic_shapes=({0: dim},))
+    (entry,) = describe(program, Dimensions(program), {}).inputs
+    size = entry["shape"][0]
+    assert (size["min"], size["max"]) == (least, None)
+
+
+def test_operators_that_aotiny_lacks_are_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="aoti_torch_cpu_convolution"):
+        aotiny.export(nn.Conv1d(4, 4, 3).eval(), (torch.ones(1, 4, 16),), tmp_path / "conv.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_args_is_a_tuple(tmp_path):
+    with pytest.raises(TypeError, match="args is a tuple"):
+        aotiny.export(nn.Linear(8, 4).eval(), torch.ones(2, 8), tmp_path / "linear.pt2")

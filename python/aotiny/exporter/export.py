@@ -109,13 +109,15 @@ def export(
     Raises:
         ImportError: torch is missing or of another version.
         ValueError, TypeError: the arguments do not fit, or the module cannot be exported.
-        RuntimeError: compilation failed, or gave code without vector instructions.
+        FileNotFoundError: path's folder does not exist.
+        RuntimeError: compilation failed, gave code without vector instructions, or gave code that
+            calls operators which aotiny does not have.
     """
     _require_torch()
     import torch
     from torch._inductor import config as inductor_config
 
-    from .manifest import Dimensions, build_manifest, describe, user_tensors
+    from .manifest import Dimensions, build_manifest, describe, has_scalar_state, user_tensors
     from .package import CompiledPackage, add_manifest
     from .target import choose_target, compile_options, host_features, vector_isa
 
@@ -128,6 +130,8 @@ def export(
     chosen = choose_target(target, host_features())
     defaults = compile_options(chosen, constants)
     stages = Progress(verbose, progress)
+    if not isinstance(args, tuple | list):
+        raise TypeError(f"args is a tuple of example inputs, not {type(args).__name__}")
     kwargs = dict(kwargs or {})
     c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
     for name, argument in _OPTION_ARGUMENTS.items():
@@ -152,6 +156,10 @@ def export(
             arguments, shapes = _by_parameter(module, args, kwargs, dynamic_shapes)
             dims.learn_names(list(user_tensors(program).values()), arguments, shapes)
         description = describe(program, dims, input_ranges or {})
+
+    if has_scalar_state(program, description.mutated):
+        # Inductor would take a buffer of one element for the constant that it is at first.
+        defaults["joint_graph_constant_folding"] = False
 
     # Beside the target, so that the last step is a rename; the archive's root is the file's stem.
     work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent.absolute()))
@@ -178,6 +186,7 @@ def export(
                     f"inductor compiled for {package.isa or 'no vector instructions'}, "
                     f"not for {chosen.isa}"
                 )
+            _check_operators(written, config["aot_inductor.custom_ops_to_c_shims"])
             recorded = {
                 key: value
                 for key, value in config.items()
@@ -190,6 +199,21 @@ def export(
         shutil.rmtree(build, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
     return manifest
+
+
+def _check_operators(package: Path, c_shims: Mapping[object, Sequence[str]]) -> None:
+    """Refuses a package that calls what neither aotiny nor a library of the caller's will have."""
+    import aotiny
+
+    declared = " ".join(declaration for shims in c_shims.values() for declaration in shims)
+    (model,) = aotiny.inspect(str(package))["models"].values()
+    missing = [name for name in model["missing_symbols"] if f"{name}(" not in declared]
+    missing += model["proxy_operators"]
+    if missing:
+        raise RuntimeError(
+            f"the compiled module calls {', '.join(missing)}, which aotiny does not have; "
+            "operators with C shims of your own are named with custom_ops="
+        )
 
 
 def _build_folder(work: Path) -> Path:

@@ -84,8 +84,9 @@ class Dimensions:
         from torch.utils._sympy.value_ranges import bound_sympy
 
         bounds = bound_sympy(expression, self._ranges)
-        low = int(bounds.lower) if bounds.lower.is_finite else 0
-        high = int(bounds.upper) if bounds.upper.is_finite else None
+        # Torch has an infinity of its own for integers, which calls itself finite.
+        low = int(bounds.lower) if bounds.lower.is_Integer else 0
+        high = int(bounds.upper) if bounds.upper.is_Integer else None
         return max(low, 0), None if high is None or high > _UNBOUNDED else high
 
     def _derivation(self, expression) -> dict:
@@ -197,6 +198,12 @@ def _outputs(program: ExportedProgram, dims: Dimensions) -> list:
             raise TypeError(f"{name} is {value!r}; only tensors can be returned")
         outputs.append({"name": name, "dtype": dtype, "shape": shape})
     return outputs
+
+
+def has_scalar_state(program: ExportedProgram, mutated: set[str]) -> bool:
+    """Whether a run writes to a buffer of one element."""
+    tensors = {**program.state_dict, **program.constants}
+    return any(tensors[name].numel() == 1 for name in mutated if name in tensors)
 
 
 def _constants(program: ExportedProgram, package: CompiledPackage, mutated: set[str]) -> list:
