@@ -68,12 +68,12 @@ def contestants(
         torch.bfloat16,
         lambda x, w: torch.ops.aten._weight_int4pack_mm_for_cpu(x, w[0], group_size, w[1]),
     )
-    for name, format, metadata in [
+    for name, format, variant in [
         ("int8", "int8", None),
         ("int4 A", "int4", "A"),
         ("int4 B", "int4", "B"),
     ]:
-        make = partial(aotiny.quantize, dense, format, group_size, metadata=metadata)
+        make = partial(aotiny.quantize, dense, format, group_size, variant=variant)
         nbytes = make().nbytes
         result[f"aotiny {name}"] = (copies(make, nbytes), nbytes, torch.float32, aotiny.matmul)
     return result

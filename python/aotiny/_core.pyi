@@ -1,6 +1,6 @@
 """Types of the native part. One section per file of bindings/."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from types import EllipsisType
 from typing import Any, ClassVar, Protocol
@@ -88,15 +88,15 @@ def empty(shape: Sequence[int], dtype: str = "float32", device: str = "cpu") -> 
 def allocator_stats(device: str = "cpu") -> dict[str, int]: ...
 def empty_cache(device: str = "cpu") -> None: ...
 
-# --- quant ------------------------------------------------------------------------------------
+# --- weight -----------------------------------------------------------------------------------
 
 class Weight:
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, ...]: ...
     @property
     def group_size(self) -> int: ...
     @property
-    def metadata(self) -> str: ...
+    def variant(self) -> str: ...
     @property
     def device(self) -> str: ...
     @property
@@ -120,13 +120,33 @@ class Int8(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> Int8: ...
 
+class Int4Plain(Weight):
+    @staticmethod
+    def from_tensors(*, group_size: int, **tensors: Any) -> Int4Plain: ...
+
+class Int4TilePacked(Weight):
+    @staticmethod
+    def from_tensors(*, group_size: int, **tensors: Any) -> Int4TilePacked: ...
+
+# --- quantize ---------------------------------------------------------------------------------
+
 def quantize(
     array: Any,
     format: str,
     group_size: int = 32,
     method: str = "minmax",
-    metadata: str | None = None,
-) -> CoalescedInt4 | ExactInt4 | Int8: ...
+    variant: str | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Any: ...
+def convert(
+    weight: Weight,
+    type: str,
+    variant: str = "",
+    progress: Callable[[int, int], object] | None = None,
+) -> Any: ...
+
+# --- matmul -----------------------------------------------------------------------------------
+
 def matmul(x: Any, w: Weight, bias: Any = None, out: Any = None) -> Any: ...
 
 # --- model ------------------------------------------------------------------------------------

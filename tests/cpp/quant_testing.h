@@ -3,12 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <random>
 #include <vector>
 
-#include "aotiny/quant/minmax.h"
+#include "aotiny/quant/quantize.h"
 
 namespace aotiny::testing {
 
@@ -34,7 +35,7 @@ inline std::vector<float> floats_of(const Tensor& tensor) {
 
 inline Weight random_weight(FormatId format, int64_t n, int64_t k, int64_t group_size,
                             uint32_t seed) {
-  return quantize_minmax(tensor_of(gaussian(n * k, seed, 0.05f), {n, k}), format, group_size);
+  return quantize(tensor_of(gaussian(n * k, seed, 0.05f), {n, k}), format, group_size);
 }
 
 // |actual − expected| / |expected|, Euclidean; NaN if anything is.
@@ -48,27 +49,42 @@ double relative_error(const Actual& actual, const Expected& expected) {
   return std::sqrt(difference / (size > 0 ? size : 1));
 }
 
-// All formats, for INSTANTIATE_TEST_SUITE_P.
+// All formats, and those with products of int8 activations, for INSTANTIATE_TEST_SUITE_P.
 inline std::vector<FormatId> all_formats() {
   std::vector<FormatId> formats;
   for (int i = 0; i < Formats::kCount; ++i) formats.push_back(FormatId{i});
   return formats;
 }
 
-// The least K of at least `k`, and the group size closest to `group_size`, that a format holds.
+inline std::vector<FormatId> plain_formats() {
+  std::vector<FormatId> formats = all_formats();
+  std::erase_if(formats, [](FormatId format) { return !format_info(format).plain; });
+  return formats;
+}
+
+// The least N and K of at least `n` and `k`, and the group size closest to `group_size`, that a
+// format holds.
+inline int64_t n_for(FormatId format, int64_t n) {
+  const int64_t step = format_info(format).n_multiple;
+  return (n + step - 1) / step * step;
+}
+
 inline int64_t k_for(FormatId format, int64_t k) {
-  const int64_t step = format_info(format).has_super_blocks() ? kSuperBlock : 1;
+  const FormatInfo& info = format_info(format);
+  const int64_t step = info.has_super_blocks() ? kSuperBlock : info.k_multiple;
   return (k + step - 1) / step * step;
 }
 
 inline int64_t group_for(FormatId format, int64_t group_size) {
-  if (format_info(format).group_size != 0) return format_info(format).group_size;
-  const bool fits = !format_info(format).has_super_blocks() || kSuperBlock % group_size == 0;
-  return fits ? group_size : 32;
+  const FormatInfo& info = format_info(format);
+  const bool known = info.group_sizes.empty() ||
+                     std::ranges::find(info.group_sizes, group_size) != info.group_sizes.end();
+  const bool fits = !info.has_super_blocks() || kSuperBlock % group_size == 0;
+  return known && fits ? group_size : 32;
 }
 
 inline std::string format_name(FormatId format) {
-  return std::string(format_info(format).name) + format_info(format).metadata;
+  return std::string(format_info(format).name) + format_info(format).variant;
 }
 
 // The code and metadata that a test reads from Status, or Ok if nothing is thrown.

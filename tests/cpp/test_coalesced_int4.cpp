@@ -18,12 +18,12 @@ TEST(CoalescedInt4, EvenKIsTheLowNibble) {
   std::vector<int> codes(32);
   for (int i = 0; i < 32; ++i) codes[i] = i % 16;
   uint8_t bytes[16];
-  TraitsA::pack_codes(codes.data(), 32, {{bytes}});
+  TraitsA::pack_codes(codes.data(), 32, {{bytes}, {}});
   EXPECT_EQ(bytes[0], 0x10);
   EXPECT_EQ(bytes[3], 0x76);
   EXPECT_EQ(bytes[15], 0xfe);
   std::vector<int> back(32, -1);
-  TraitsB::unpack_codes({{bytes}}, 32, back.data());
+  TraitsB::unpack_codes({{bytes}, {}}, 32, back.data());
   EXPECT_EQ(back, codes);
 }
 
@@ -83,7 +83,7 @@ TEST(CoalescedInt4, SuperBlocksOfMetadataCStandAlone) {
     std::vector<float> values = gaussian(512, 40);
     for (size_t i = 256; i < 512; ++i) values[i] *= small;
     const std::vector<float> back =
-        floats_of(quantize_minmax(tensor_of(values, {1, 512}), kC, 32).dequantize());
+        floats_of(quantize(tensor_of(values, {1, 512}), kC, 32).dequantize());
     const std::vector<float> tail(values.begin() + 256, values.end());
     EXPECT_LT(relative_error(std::vector<float>(back.begin() + 256, back.end()), tail),
               small < 1e-5f ? 0.2 : 0.1)
@@ -148,11 +148,11 @@ TEST(CoalescedInt4, IsATypeOfItsOwn) {
 TEST(CoalescedInt4, EqualityComparesBytesAndKinds) {
   const std::vector<float> values = gaussian(4 * 64, 1);
   const Tensor array = tensor_of(values, {4, 64});
-  const Weight weight = quantize_minmax(array, kA, 32);
-  EXPECT_TRUE(weight == quantize_minmax(array, kA, 32));
-  EXPECT_FALSE(weight == quantize_minmax(array, kB, 32));
-  EXPECT_FALSE(weight == quantize_minmax(array, kA, 64));
-  const Weight other = quantize_minmax(array, kA, 32);
+  const Weight weight = quantize(array, kA, 32);
+  EXPECT_TRUE(weight == quantize(array, kA, 32));
+  EXPECT_FALSE(weight == quantize(array, kB, 32));
+  EXPECT_FALSE(weight == quantize(array, kA, 64));
+  const Weight other = quantize(array, kA, 32);
   other.row(3).plane[0][31] ^= 1;
   EXPECT_FALSE(weight == other);
 }

@@ -6,18 +6,18 @@ namespace aotiny {
 namespace {
 
 using namespace aotiny::testing;
-constexpr FormatId kInt8 = kFormatId<Int8Traits>;
+constexpr FormatId kInt8 = kFormatId<Int8Traits<Metadata::A>>;
 
 TEST(Int8, CodesAreSignedBytes) {
   std::vector<int> codes(256);
   for (int i = 0; i < 256; ++i) codes[i] = i - 128;
   uint8_t bytes[256];
-  Int8Traits::pack_codes(codes.data(), 256, {{bytes}});
+  Int8Traits<Metadata::A>::pack_codes(codes.data(), 256, {{bytes}, {}});
   EXPECT_EQ(bytes[0], 0x80);
   EXPECT_EQ(bytes[127], 0xff);
   EXPECT_EQ(bytes[255], 0x7f);
   std::vector<int> back(256);
-  Int8Traits::unpack_codes({{bytes}}, 256, back.data());
+  Int8Traits<Metadata::A>::unpack_codes({{bytes}, {}}, 256, back.data());
   EXPECT_EQ(back, codes);
 }
 
@@ -56,10 +56,10 @@ TEST(Int8, AWeightChecksItsTensors) {
 }
 
 TEST(Formats, AreFoundByName) {
-  EXPECT_EQ(find_format("Int8", ""), kInt8);
+  EXPECT_EQ(find_format("Int8", "A"), kInt8);
   EXPECT_EQ(find_format("CoalescedInt4", "B"), kFormatId<CoalescedInt4Traits<Metadata::B>>);
   EXPECT_THROW(find_format("CoalescedInt4", ""), Error);
-  EXPECT_THROW(find_format("Int8", "A"), Error);
+  EXPECT_THROW(find_format("Int8", ""), Error);
   EXPECT_THROW(format_info(FormatId{-1}), Error);
   EXPECT_THROW(format_info(FormatId{Formats::kCount}), Error);
 }

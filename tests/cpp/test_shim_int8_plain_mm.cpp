@@ -6,7 +6,7 @@ namespace {
 using namespace aotiny::testing;
 
 const Weight& weight() {
-  static const Weight weight = random_weight(kFormatId<Int8Traits>, 19, 96, 32, 20);
+  static const Weight weight = random_weight(kFormatId<Int8Traits<Metadata::A>>, 19, 96, 32, 20);
   return weight;
 }
 

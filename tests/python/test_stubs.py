@@ -131,7 +131,7 @@ import aotiny
 
 model = aotiny.Model("m.pt2", num_models=2)
 outputs: tuple[aotiny.Tensor | None, ...] = model(np.zeros(3), aotiny.empty([2, 3], "bfloat16"))
-w = aotiny.quantize(np.zeros((4, 64), np.float32), "int4", group_size=64, metadata="A")
+w = aotiny.quantize(np.zeros((4, 64), np.float32), "int4", group_size=64, variant="A")
 y = aotiny.matmul(np.zeros((2, 64), np.float32), w)
 same: bool = w == aotiny.Int8.from_tensors(group_size=64, **w.tensors())
 first: aotiny.Tensor = aotiny.from_dlpack(np.zeros(3))[0, ..., 1:]

@@ -52,7 +52,8 @@ struct PlainMmKernels {
   const char* name;
   int lanes;
   int max_rows;
-  PlainFormatKernels formats[Formats::kCount];  // by FormatId
+  PlainFormatKernels
+      formats[Formats::kCount];  // by FormatId; null where there are no such products
 };
 
 extern const PlainMmKernels kPlainMm;

@@ -85,16 +85,21 @@ void unpack_panel(const PlainPanel& panel, int64_t num_blocks, uint8_t* unpacked
   }
 }
 
+template <class Isa, class Traits>
+constexpr PlainFormatKernels plain_format_kernels() {
+  if constexpr (Traits::kInfo.plain) {
+    using Codes = typename Unpack<Isa, Traits>::Codes;
+    return {Unpack<Isa, Traits>::load_params, unpack_panel<Isa, Codes>,
+            run_tile<Isa, DirectSource<Isa, Codes>, Traits::kInfo.value>,
+            run_tile<Isa, UnpackedSource<Isa, Codes>, Traits::kInfo.value>};
+  } else {
+    return {};
+  }
+}
+
 template <class Isa, class... Traits>
 constexpr PlainMmKernels plain_mm_kernels(const char* name, FormatList<Traits...>) {
-  return {
-      name,
-      Isa::kLanes,
-      Isa::kMaxRows,
-      {{Unpack<Isa, Traits>::load_params, unpack_panel<Isa, typename Unpack<Isa, Traits>::Codes>,
-        run_tile<Isa, DirectSource<Isa, typename Unpack<Isa, Traits>::Codes>, Traits::kInfo.value>,
-        run_tile<Isa, UnpackedSource<Isa, typename Unpack<Isa, Traits>::Codes>,
-                 Traits::kInfo.value>}...}};
+  return {name, Isa::kLanes, Isa::kMaxRows, {plain_format_kernels<Isa, Traits>()...}};
 }
 
 }  // namespace aotiny

@@ -29,8 +29,8 @@ struct Workspace {
   // Room for a copy of one panel's planes, each followed by room to over-read.
   static int64_t edge_bytes(const PlainMmArgs& args, const PlainMmKernels& kernels) {
     int64_t total = 0;
-    for (const PlaneSpec& spec : format_info(args.format).planes) {
-      total += kernels.lanes * row_bytes(spec, args) + kOverRead;
+    for (size_t i = 0; i < format_info(args.format).planes.size(); ++i) {
+      total += kernels.lanes * args.stride[i] + kOverRead;
     }
     return total;
   }
@@ -53,7 +53,7 @@ PlainPanel panel_at(const PlainMmArgs& args, int64_t n0, int lanes, const Worksp
   PlainPanel panel{};
   bool inside = true;
   for (size_t i = 0; i < specs.size(); ++i) {
-    panel.stride[i] = Workspace::row_bytes(specs[i], args);
+    panel.stride[i] = args.stride[i];
     panel.plane[i] = args.plane[i] + n0 * panel.stride[i];
     inside = inside && (args.n - n0 - lanes) * panel.stride[i] >= kOverRead;
   }
@@ -61,7 +61,8 @@ PlainPanel panel_at(const PlainMmArgs& args, int64_t n0, int lanes, const Worksp
   uint8_t* out = workspace.edge.data();
   for (size_t i = 0; i < specs.size(); ++i) {
     const int64_t room = lanes * panel.stride[i] + kOverRead;
-    const int64_t used = std::min<int64_t>(lanes, args.n - n0) * panel.stride[i];
+    const int64_t used = (std::min<int64_t>(lanes, args.n - n0) - 1) * panel.stride[i] +
+                         Workspace::row_bytes(specs[i], args);
     std::memcpy(out, panel.plane[i], static_cast<size_t>(used));
     std::memset(out + used, 0, static_cast<size_t>(room - used));
     panel.plane[i] = out;
@@ -163,9 +164,8 @@ PlainMmPlan plan_plain_mm(const PlainMmProblem& problem, const CpuFeatures& feat
 
 std::ostream& operator<<(std::ostream& out, const PlainMmProblem& problem) {
   const FormatInfo& info = format_info(problem.format);
-  return out << "plain_mm " << info.name << info.metadata << " m=" << problem.m
-             << " n=" << problem.n << " k=" << problem.k << " g=" << problem.group_size
-             << " threads=" << problem.threads;
+  return out << "plain_mm " << info.name << info.variant << " m=" << problem.m << " n=" << problem.n
+             << " k=" << problem.k << " g=" << problem.group_size << " threads=" << problem.threads;
 }
 
 std::ostream& operator<<(std::ostream& out, const PlainMmPlan& plan) {

@@ -36,7 +36,8 @@ struct PlainMmArgs {
   DType dtype;                       // of x and y: float32, float16 or bfloat16
   const void* x;                     // [m, k], unit stride along k
   int64_t x_stride;                  // elements from row to row
-  const uint8_t* plane[kMaxPlanes];  // contiguous, as the format says
+  const uint8_t* plane[kMaxPlanes];  // all in Layout::Rows, the elements of a row dense
+  int64_t stride[kMaxPlanes];        // bytes from row to row
   const float* bias;                 // [n], or null
   void* y;                           // [m, n], contiguous
 };

@@ -141,7 +141,7 @@ void load_int8(const uint8_t* rows, int64_t stride, int64_t groups, int bias, fl
   });
 }
 
-// One specialisation a format: its codes, and its scale and zero (or min).
+// One specialisation a format with plain products: its codes, and its scale and zero (or min).
 template <class Isa, class Traits>
 struct Unpack;
 
@@ -152,6 +152,16 @@ struct Unpack<Isa, CoalescedInt4Traits<Metadata::A>> {
                           float* scale, float* zero) {
     load_bfloat16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
     load_bfloat16<Isa>(panel.plane[2], panel.stride[2], groups, zero);
+  }
+};
+
+template <class Isa>
+struct Unpack<Isa, CoalescedInt4Traits<Metadata::H>> {
+  using Codes = NibbleCodes<Isa>;
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t /*group_size*/,
+                          float* scale, float* zero) {
+    load_float16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
+    load_float16<Isa>(panel.plane[2], panel.stride[2], groups, zero);
   }
 };
 
@@ -190,12 +200,16 @@ struct Unpack<Isa, ExactInt4Traits> {
   }
 };
 
-template <class Isa>
-struct Unpack<Isa, Int8Traits> {
+template <class Isa, Metadata kMetadata>
+struct Unpack<Isa, Int8Traits<kMetadata>> {
   using Codes = ByteCodes<Isa>;
   static void load_params(const PlainPanel& panel, int64_t groups, int64_t /*group_size*/,
                           float* scale, float* zero) {
-    load_bfloat16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
+    if constexpr (kMetadata == Metadata::H) {
+      load_float16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
+    } else {
+      load_bfloat16<Isa>(panel.plane[1], panel.stride[1], groups, scale);
+    }
     load_int8<Isa>(panel.plane[2], panel.stride[2], groups, Isa::kSignedBias, zero);
   }
 };

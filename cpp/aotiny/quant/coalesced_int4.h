@@ -4,7 +4,7 @@
 //
 //   qdata  u8 [N, K/2]     byte j of a row:  bit 7......4 3......0
 //                                                q(2j+1)   q(2j)
-//   metadata A (32 bits a group):
+//   metadata A (32 bits a group), and H, the same in fp16 (GGUF's Q4_0 without loss):
 //     scale bf16 [N, K/g]   zero bf16 [N, K/g]
 //   metadata B (16 bits a group, 32 bits a row):
 //     scale u8 [N, K/g]     zero u8 [N, K/g]      steps bf16 [N, 2]
@@ -14,8 +14,8 @@
 //     zero  u8 [N, K/g]     zero_point_step fp16 [N, K/256]
 //     scale = code·scale_step, zero = code·zero_point_step of super-block k / 256
 //
-// The products of codes and steps are exact in fp32.
-// `zero` is a point on the scale of codes and need not be an integer.
+// The products of codes and steps are exact in fp32. `zero` is a point on the scale of codes and
+// need not be an integer. Its steps are powers of two, so that an integer zero is held exactly.
 #pragma once
 
 #include "aotiny/quant/format.h"
@@ -28,6 +28,11 @@ inline constexpr PlaneSpec kPlanesA[] = {
     {"qdata", DType::UInt8, Per::Weight, 2},
     {"scale", DType::BFloat16, Per::Group, 1},
     {"zero", DType::BFloat16, Per::Group, 1},
+};
+inline constexpr PlaneSpec kPlanesH[] = {
+    {"qdata", DType::UInt8, Per::Weight, 2},
+    {"scale", DType::Float16, Per::Group, 1},
+    {"zero", DType::Float16, Per::Group, 1},
 };
 inline constexpr PlaneSpec kPlanesB[] = {
     {"qdata", DType::UInt8, Per::Weight, 2},
@@ -44,6 +49,7 @@ inline constexpr PlaneSpec kPlanesC[] = {
 };
 constexpr std::span<const PlaneSpec> planes(Metadata metadata) {
   if (metadata == Metadata::A) return kPlanesA;
+  if (metadata == Metadata::H) return kPlanesH;
   if (metadata == Metadata::B) return kPlanesB;
   return kPlanesC;
 }
@@ -51,41 +57,69 @@ constexpr std::span<const PlaneSpec> planes(Metadata metadata) {
 
 template <Metadata kMetadata>
 struct CoalescedInt4Traits {
-  static constexpr FormatInfo kInfo{"CoalescedInt4", name_of(kMetadata), 4, KOrder::EvenOdd,
-                                    coalesced_int4::planes(kMetadata)};
+  static constexpr FormatInfo kInfo{
+      .name = "CoalescedInt4",
+      .variant = name_of(kMetadata),
+      .bits = 4,
+      .planes = coalesced_int4::planes(kMetadata),
+      .order = KOrder::EvenOdd,
+      .largest = kMetadata == Metadata::C   ? 255 * 65504.0f
+                 : kMetadata == Metadata::H ? 65504.0f
+                                            : 0x1.fffffep127f,
+      .positive_steps = true,
+      .unsigned_zero = kMetadata == Metadata::B || kMetadata == Metadata::C};
   static constexpr int kMinCode = 0;
   static constexpr int kMaxCode = 15;
 
-  // Stores the metadata that suits groups with values lo[i]..hi[i].
+  // The scale and zero that suit a group with values lo..hi.
   //
-  // A keeps a group's range as it is, also where that does not hold 0. A group of equal values c
-  // becomes scale |c|, so its error is that of rounding c to bf16, and a group of zeros scale 0.
+  // A and H keep a group's range as it is, also where that does not hold 0. A group of equal values
+  // c becomes scale |c|, so its error is that of rounding c, and a group of zeros scale 0.
   //
   // The zero codes of B and C cannot be negative, and a zero beyond 15 would coarsen the step for
-  // all its groups, so there every range is widened to hold 0. The largest scale and zero of a row
-  // (B) or super-block (C) set the steps. The smallest scale code of a group that is not all zeros
-  // is 1, so that no group is lost to a far larger one beside it.
-  static void encode_params(const float* lo, const float* hi, int64_t groups, int64_t group_size,
+  // all its groups, so there every range is widened to hold 0.
+  static GroupParams params_of_range(double lo, double hi) {
+    if constexpr (kMetadata == Metadata::B || kMetadata == Metadata::C) {
+      lo = std::min(lo, 0.0);
+      hi = std::max(hi, 0.0);
+      const double scale = (hi - lo) / kMaxCode;
+      return {scale, scale > 0 ? -lo / scale : 0};
+    } else {
+      if (hi > lo) {
+        // The end of the range is held under the scale as it will be stored.
+        const double scale = static_cast<float>(Stored(static_cast<float>((hi - lo) / kMaxCode)));
+        return {scale, scale > 0 ? -lo / scale : 0};
+      }
+      // Equal values: code 1 above zero 0, or code 0 below zero 1.
+      return {std::min(std::fabs(lo), kInfo.largest == 65504.0f ? 65504.0 : kMaxBFloat16),
+              lo < 0 ? 1.0 : 0.0};
+    }
+  }
+
+  // Stores metadata as near to these as it can.
+  //
+  // The largest scale and zero of a row (B) or super-block (C) set the steps. A zero is corrected
+  // for the rounding of its scale, so that −zero·scale, the lower end of the range, stays. The
+  // smallest scale code of a group whose scale is not 0 is 1, so that no group is lost to a far
+  // larger one beside it. Where all codes are 0 the step is 1.
+  static void encode_params(const GroupParams* params, int64_t groups, int64_t group_size,
                             WeightRow row) {
     if constexpr (kMetadata == Metadata::B) {
       BFloat16* steps = row.as<BFloat16>(3);
-      encode_codes(lo, hi, groups, row.plane[1], row.plane[2], steps[0], steps[1]);
+      encode_codes(params, groups, row.plane[1], row.plane[2], steps[0], steps[1]);
     } else if constexpr (kMetadata == Metadata::C) {
       const int64_t run = kSuperBlock / group_size;
       for (int64_t i = 0; i < groups; i += run) {
-        encode_codes(lo + i, hi + i, run, row.plane[1] + i, row.plane[3] + i,
+        encode_codes(params + i, run, row.plane[1] + i, row.plane[3] + i,
                      row.as<Float16>(2)[i / run], row.as<Float16>(4)[i / run]);
       }
     } else {
       for (int64_t i = 0; i < groups; ++i) {
-        const double range = static_cast<double>(hi[i]) - lo[i];
-        const double size = std::min(std::fabs(static_cast<double>(lo[i])), kMaxBFloat16);
-        const BFloat16 scale(static_cast<float>(range > 0 ? range / kMaxCode : size));
-        const float step = static_cast<float>(scale);
-        // Equal values: code 1 above zero 0, or code 0 below zero 1.
-        const float zero = step == 0 ? 0 : range > 0 ? -lo[i] / step : lo[i] < 0 ? 1 : 0;
-        row.as<BFloat16>(1)[i] = scale;
-        row.as<BFloat16>(2)[i] = BFloat16(zero);
+        const Stored scale(static_cast<float>(params[i].scale));
+        const double step = static_cast<float>(scale);
+        const double low = params[i].scale * params[i].zero;
+        row.as<Stored>(1)[i] = scale;
+        row.as<Stored>(2)[i] = Stored(static_cast<float>(step == 0 ? 0 : low / step));
       }
     }
   }
@@ -102,8 +136,8 @@ struct CoalescedInt4Traits {
         scale[i] = row.as<uint8_t>(1)[i] * static_cast<float>(row.as<BFloat16>(3)[0]);
         zero[i] = row.as<uint8_t>(2)[i] * static_cast<float>(row.as<BFloat16>(3)[1]);
       } else {
-        scale[i] = static_cast<float>(row.as<BFloat16>(1)[i]);
-        zero[i] = static_cast<float>(row.as<BFloat16>(2)[i]);
+        scale[i] = static_cast<float>(row.as<Stored>(1)[i]);
+        zero[i] = static_cast<float>(row.as<Stored>(2)[i]);
       }
     }
   }
@@ -117,31 +151,28 @@ struct CoalescedInt4Traits {
   }
 
  private:
+  using Stored = std::conditional_t<kMetadata == Metadata::H, Float16, BFloat16>;  // of A and H
   static constexpr double kMaxBFloat16 = 0x1.fep127;
 
   // Codes of `groups` groups that share steps.
   template <class Step>
-  static void encode_codes(const float* lo, const float* hi, int64_t groups, uint8_t* scale_codes,
+  static void encode_codes(const GroupParams* params, int64_t groups, uint8_t* scale_codes,
                            uint8_t* zero_codes, Step& scale_step, Step& zero_step) {
-    const auto low = [&](int64_t i) { return std::min(static_cast<double>(lo[i]), 0.0); };
-    const auto raw_scale = [&](int64_t i) {
-      return (std::max(static_cast<double>(hi[i]), 0.0) - low(i)) / kMaxCode;
-    };
     double largest = 0;
-    for (int64_t i = 0; i < groups; ++i) largest = std::max(largest, raw_scale(i));
-    double step = store_step(largest / 255, scale_step);
+    for (int64_t i = 0; i < groups; ++i) largest = std::max(largest, params[i].scale);
+    const double step = store_step(largest > 0 ? largest / 255 : 1, scale_step);
     for (int64_t i = 0; i < groups; ++i) {
-      scale_codes[i] = raw_scale(i) > 0 ? to_code<uint8_t>(raw_scale(i), step, 1, 255) : 0;
+      scale_codes[i] = params[i].scale > 0 ? to_code<uint8_t>(params[i].scale, step, 1, 255) : 0;
     }
-    const auto raw_zero = [&](int64_t i) {
-      const double scale = scale_codes[i] * static_cast<double>(static_cast<float>(scale_step));
-      return scale > 0 ? -low(i) / scale : 0.0;
+    const auto zero = [&](int64_t i) {
+      const double scale = scale_codes[i] * step;
+      return scale > 0 ? std::max(params[i].zero * params[i].scale / scale, 0.0) : 0.0;
     };
     largest = 0;
-    for (int64_t i = 0; i < groups; ++i) largest = std::max(largest, raw_zero(i));
-    step = store_step(largest / 255, zero_step);
+    for (int64_t i = 0; i < groups; ++i) largest = std::max(largest, zero(i));
+    const double zeros_step = store_power_of_two(largest > 0 ? largest / 255 : 1, zero_step);
     for (int64_t i = 0; i < groups; ++i) {
-      zero_codes[i] = to_code<uint8_t>(raw_zero(i), step, 0, 255);
+      zero_codes[i] = to_code<uint8_t>(zero(i), zeros_step, 0, 255);
     }
   }
 };

@@ -3,6 +3,8 @@
 
 #include "aotiny/quant/coalesced_int4.h"
 #include "aotiny/quant/exact_int4.h"
+#include "aotiny/quant/int4_plain.h"
+#include "aotiny/quant/int4_tile_packed.h"
 #include "aotiny/quant/int8.h"
 
 namespace aotiny {
@@ -14,10 +16,18 @@ struct FormatList {
 };
 
 using Formats = FormatList<CoalescedInt4Traits<Metadata::A>,  //
+                           CoalescedInt4Traits<Metadata::H>,  //
                            CoalescedInt4Traits<Metadata::B>,  //
                            CoalescedInt4Traits<Metadata::C>,  //
                            ExactInt4Traits,                   //
-                           Int8Traits>;
+                           Int8Traits<Metadata::A>,           //
+                           Int8Traits<Metadata::H>,           //
+                           Int4PlainTraits<BFloat16>,         //
+                           Int4PlainTraits<Float16>,          //
+                           Int4PlainTraits<float>,            //
+                           Int4TilePackedTraits<2>,           //
+                           Int4TilePackedTraits<4>,           //
+                           Int4TilePackedTraits<8>>;
 
 enum class FormatId : int {};
 
@@ -52,8 +62,8 @@ void visit_format(FormatId id, F&& f) {
 
 const FormatInfo& format_info(FormatId id);
 
-// By name ("CoalescedInt4", "Int8") and kind of metadata; fails with InvalidArgument if there is
-// none.
-FormatId find_format(std::string_view name, std::string_view metadata);
+// By name ("CoalescedInt4", "Int8") and variant ("A", ...); fails with InvalidArgument if there is
+// none, naming those that there are.
+FormatId find_format(std::string_view name, std::string_view variant);
 
 }  // namespace aotiny

@@ -4,39 +4,58 @@
 //
 //   qdata  i8   [N, K]      byte k of a row is q(k), two's complement
 //   scale  bf16 [N, K/g]    zero  i8 [N, K/g]      (24 bits a group)
+//                                                    (H: fp16 scale, GGUF's Q8_0 without loss)
 //
 // An integer zero within −128..127 means that 0 is always a value, so that every range is widened
 // to hold 0.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include "aotiny/quant/format.h"
+#include "aotiny/quant/steps.h"
 
 namespace aotiny {
 
+namespace int8 {
+inline constexpr PlaneSpec kPlanesA[] = {
+    {"qdata", DType::Int8, Per::Weight, 1},
+    {"scale", DType::BFloat16, Per::Group, 1},
+    {"zero", DType::Int8, Per::Group, 1},
+};
+inline constexpr PlaneSpec kPlanesH[] = {
+    {"qdata", DType::Int8, Per::Weight, 1},
+    {"scale", DType::Float16, Per::Group, 1},
+    {"zero", DType::Int8, Per::Group, 1},
+};
+}  // namespace int8
+
+template <Metadata kMetadata>
 struct Int8Traits {
-  static constexpr PlaneSpec kPlanes[] = {
-      {"qdata", DType::Int8, Per::Weight, 1},
-      {"scale", DType::BFloat16, Per::Group, 1},
-      {"zero", DType::Int8, Per::Group, 1},
-  };
-  static constexpr FormatInfo kInfo{"Int8", "", 8, KOrder::Natural, kPlanes};
+  using Scale = std::conditional_t<kMetadata == Metadata::H, Float16, BFloat16>;
+  static constexpr FormatInfo kInfo{
+      .name = "Int8",
+      .variant = name_of(kMetadata),
+      .bits = 8,
+      .planes = kMetadata == Metadata::H ? std::span<const PlaneSpec>(int8::kPlanesH)
+                                         : std::span<const PlaneSpec>(int8::kPlanesA),
+      .largest = kMetadata == Metadata::H ? 65504.0f : 0x1.fffffep127f};
   static constexpr int kMinCode = -128;
   static constexpr int kMaxCode = 127;
 
-  // Stores the metadata that suits groups with values lo[i]..hi[i].
-  static void encode_params(const float* lo, const float* hi, int64_t groups,
-                            int64_t /*group_size*/, WeightRow row) {
+  // The scale and zero that suit a group with values lo..hi; the range is widened to hold 0.
+  static GroupParams params_of_range(double lo, double hi) {
+    lo = std::min(lo, 0.0);
+    hi = std::max(hi, 0.0);
+    const Scale stored(static_cast<float>((hi - lo) / (kMaxCode - kMinCode)));
+    const double scale = static_cast<float>(stored);
+    return {scale, scale > 0 ? kMinCode - lo / scale : 0};
+  }
+
+  // Stores metadata as near to these as it can.
+  static void encode_params(const GroupParams* params, int64_t groups, int64_t /*group_size*/,
+                            WeightRow row) {
     for (int64_t i = 0; i < groups; ++i) {
-      const double low = std::min(static_cast<double>(lo[i]), 0.0);
-      const double high = std::max(static_cast<double>(hi[i]), 0.0);
-      const BFloat16 scale(static_cast<float>((high - low) / (kMaxCode - kMinCode)));
-      const double step = static_cast<float>(scale);
-      const double zero = step > 0 ? std::nearbyint(kMinCode - low / step) : 0;
-      row.as<BFloat16>(1)[i] = scale;
-      row.as<int8_t>(2)[i] = static_cast<int8_t>(std::clamp(zero, 1.0 * kMinCode, 1.0 * kMaxCode));
+      row.as<Scale>(1)[i] = Scale(static_cast<float>(params[i].scale));
+      row.as<int8_t>(2)[i] = to_code<int8_t>(params[i].zero, 1, kMinCode, kMaxCode);
     }
   }
 
@@ -44,7 +63,7 @@ struct Int8Traits {
   static void decode_params(WeightRow row, int64_t groups, int64_t /*group_size*/, float* scale,
                             float* zero) {
     for (int64_t i = 0; i < groups; ++i) {
-      scale[i] = static_cast<float>(row.as<BFloat16>(1)[i]);
+      scale[i] = static_cast<float>(row.as<Scale>(1)[i]);
       zero[i] = row.as<int8_t>(2)[i];
     }
   }
@@ -58,6 +77,6 @@ struct Int8Traits {
   }
 };
 
-static_assert(Int8Traits::kPlanes[0].columns(384, 32) == 384);
+static_assert(int8::kPlanesA[0].columns(384, 32) == 384);
 
 }  // namespace aotiny

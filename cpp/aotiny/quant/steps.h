@@ -9,6 +9,13 @@
 
 namespace aotiny {
 
+// What a quantizer chooses for a group, before it is stored: the second number is a min with
+// Value::Min and 0 with Value::Scale.
+struct GroupParams {
+  double scale;
+  double zero;
+};
+
 // Stores a step (not negative) and returns the value that a decoder will read.
 inline double store_step(double step, BFloat16& stored) {
   stored = BFloat16(static_cast<float>(step));
@@ -20,6 +27,12 @@ inline double store_step(double step, Float16& stored) {
   stored = Float16(static_cast<float>(step));
   if (static_cast<float>(stored) < step) ++stored.bits;
   return static_cast<float>(stored);
+}
+
+// The same for a step above 0, rounded up to a power of two, so that codes stand for round numbers.
+template <class Step>
+double store_power_of_two(double step, Step& stored) {
+  return store_step(std::exp2(std::ceil(std::log2(step))), stored);
 }
 
 template <class Code>

@@ -1,7 +1,6 @@
 // A quantized weight: the planes of one format, as tensors.
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "aotiny/core/tensor.h"
@@ -9,59 +8,93 @@
 
 namespace aotiny {
 
-// Immutable; copying shares the planes.
+// Whether what belongs to a row (Layout::Rows), a group (Groups) or a tile (Tiles) lies together,
+// and elements counted per row are dense, in a plane with at least the dimensions that `spec` has.
+bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane);
+
+// W [N, K], or a stack of B such [B, N, K]. Copying shares the planes, and so do the views that
+// views.h makes: a plane need not be contiguous.
 class Weight {
  public:
   // Takes the planes in the order of the format's list. Fails with InvalidArgument or InvalidType,
-  // naming the plane and giving the numbers, unless all are on one device, contiguous, of the
-  // format's dtypes and of the shapes that the first plane's and the group size imply.
+  // naming the plane and giving the numbers, unless all are on one device, of the format's dtypes
+  // and of the shapes that the first plane's and the group size imply, with dense rows.
   Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size);
 
-  // Uninitialised planes for [n, k]; fails as check_shape.
-  static Weight empty(FormatId format, int64_t n, int64_t k, int64_t group_size);
+  // Uninitialised planes for [n, k], or [batch, n, k] if `batch` is given; fails as check_shape.
+  static Weight empty(FormatId format, int64_t n, int64_t k, int64_t group_size,
+                      std::optional<int64_t> batch = std::nullopt);
 
   FormatId format() const noexcept { return format_; }
   const FormatInfo& info() const noexcept { return *info_; }
   int64_t n() const noexcept { return n_; }
   int64_t k() const noexcept { return k_; }
+  bool is_stack() const noexcept { return is_stack_; }
+  int64_t batch() const noexcept { return batch_; }  // 1 if it is no stack
   int64_t group_size() const noexcept { return group_size_; }
   const std::vector<Tensor>& planes() const noexcept { return planes_; }
   Device device() const noexcept { return planes_[0].device(); }
+  std::vector<int64_t> sizes() const;  // [N, K] or [B, N, K]
+  bool is_contiguous() const noexcept;
 
   size_t nbytes() const noexcept;           // of all planes
   double bits_per_weight() const noexcept;  // metadata included
-  WeightRow row(int64_t n) const noexcept;
+  WeightRow row(int64_t n, int64_t b = 0) const noexcept;
+  // Bytes from one row to the next in a plane of Layout::Rows.
+  int64_t row_stride(int plane) const noexcept;
 
-  // fp32 [N, K], contiguous.
+  // fp32, of this shape, contiguous.
   Tensor dequantize() const;
 
-  // The same format, shape and group size, and the same bytes.
+  // Fails with InvalidArgument, naming the first one's plane, place and value, if a number of the
+  // metadata is NaN or infinite, or a step not above 0 where the format says so: what no quantizer
+  // makes and every product would pass on.
+  void check_values() const;
+
+  // The same format, shape and group size, and the same bytes, whatever the strides.
   bool operator==(const Weight& other) const;
 
  private:
   FormatId format_;
   const FormatInfo* info_;
-  int64_t n_, k_, group_size_;
+  int64_t n_, k_, batch_, group_size_;
+  bool is_stack_;
   std::vector<Tensor> planes_;
 };
 
 // The formats as types: a weight packed one way cannot be taken for another.
-class CoalescedInt4 : public Weight {
+template <class Self>
+class WeightOf : public Weight {
  public:
+  explicit WeightOf(Weight weight) : Weight(std::move(weight)) {
+    require(info().name == std::string_view(Self::kName), Status::InvalidArgument,
+            "a weight of format ", info().name, " is not a ", Self::kName);
+  }
+};
+
+struct CoalescedInt4 : WeightOf<CoalescedInt4> {
   static constexpr const char* kName = "CoalescedInt4";
-  explicit CoalescedInt4(Weight weight);
+  using WeightOf::WeightOf;
 };
-
-class ExactInt4 : public Weight {
- public:
+struct ExactInt4 : WeightOf<ExactInt4> {
   static constexpr const char* kName = "ExactInt4";
-  explicit ExactInt4(Weight weight);
+  using WeightOf::WeightOf;
+};
+struct Int8 : WeightOf<Int8> {
+  static constexpr const char* kName = "Int8";
+  using WeightOf::WeightOf;
+};
+struct Int4Plain : WeightOf<Int4Plain> {
+  static constexpr const char* kName = "Int4Plain";
+  using WeightOf::WeightOf;
+};
+struct Int4TilePacked : WeightOf<Int4TilePacked> {
+  static constexpr const char* kName = "Int4TilePacked";
+  using WeightOf::WeightOf;
 };
 
-class Int8 : public Weight {
- public:
-  static constexpr const char* kName = "Int8";
-  explicit Int8(Weight weight);
-};
+template <class... Types>
+struct WeightTypeList {};
+using WeightTypes = WeightTypeList<CoalescedInt4, ExactInt4, Int8, Int4Plain, Int4TilePacked>;
 
 }  // namespace aotiny

@@ -20,6 +20,10 @@ std::vector<int64_t> result_sizes(const Tensor& x, const Weight& weight) {
           x.device(), ", the weight on cpu");
   require(is_activation_dtype(x.dtype()), Status::InvalidType, "plain_mm: self has dtype ",
           x.dtype(), ", not float32, float16 or bfloat16");
+  require(weight.info().plain, Status::InvalidType, "plain_mm: ", weight.info().name,
+          " has no product with int8 activations");
+  require(!weight.is_stack(), Status::InvalidArgument, "plain_mm: the weight has shape ",
+          Shape{weight.sizes()}, "; a stack of weights takes a batched product");
   require(x.ndim() >= 1 && x.size(-1) == weight.k(), Status::InvalidArgument,
           "plain_mm: self has shape ", Shape{x.sizes()},
           ", its last size must be K = ", weight.k());
@@ -92,7 +96,10 @@ Tensor plain_mm(const Tensor& x, const Weight& weight, const Tensor* bias, const
   args.x = rows.raw_data();
   args.x_stride = rows.stride(0);
   const WeightRow first = weight.row(0);
-  std::copy(std::begin(first.plane), std::end(first.plane), args.plane);
+  for (size_t i = 0; i < weight.planes().size(); ++i) {
+    args.plane[i] = first.plane[i];
+    args.stride[i] = weight.row_stride(static_cast<int>(i));
+  }
   args.bias = bias != nullptr ? wide_bias.data<float>() : nullptr;
   args.y = y.raw_data();
   plain_mm(args);
@@ -151,6 +158,6 @@ AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self, AtenTensorHan
                                             AtenTensorHandle scale, AtenTensorHandle zero,
                                             int64_t group_size, AtenTensorHandle* ret0) {
   return guarded([&] {
-    plain_mm_shim(self, kFormatId<Int8Traits>, {qdata, scale, zero}, group_size, ret0);
+    plain_mm_shim(self, kFormatId<Int8Traits<Metadata::A>>, {qdata, scale, zero}, group_size, ret0);
   });
 }

@@ -10,10 +10,12 @@ namespace aotiny::bindings {
 
 namespace py = pybind11;
 
-void register_error(py::module_& module);   // aotiny.Error
-void register_tensor(py::module_& module);  // aotiny.Tensor, DLPack, allocator statistics
-void register_model(py::module_& module);   // aotiny.Model, inspect
-void register_quant(py::module_& module);   // weight types, quantize, matmul
+void register_error(py::module_& module);     // aotiny.Error
+void register_tensor(py::module_& module);    // aotiny.Tensor, DLPack, allocator statistics
+void register_model(py::module_& module);     // aotiny.Model, inspect
+void register_weight(py::module_& module);    // Weight and its types
+void register_quantize(py::module_& module);  // quantize, convert
+void register_matmul(py::module_& module);    // matmul
 
 // A tensor that views a Python object's memory: an aotiny.Tensor, a numpy array or another object
 // with __dlpack__. The memory lives as long as the tensor does. Fails with a TypeError for an

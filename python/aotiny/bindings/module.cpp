@@ -5,5 +5,7 @@ PYBIND11_MODULE(_core, module) {
   aotiny::bindings::register_error(module);
   aotiny::bindings::register_tensor(module);
   aotiny::bindings::register_model(module);
-  aotiny::bindings::register_quant(module);
+  aotiny::bindings::register_weight(module);
+  aotiny::bindings::register_quantize(module);
+  aotiny::bindings::register_matmul(module);
 }

@@ -34,11 +34,8 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.format, self.group_size = format, group_size
-        # int4 has its scales and zeros as u8 codes (metadata B): smaller than bf16 and no less
-        # accurate.
-        options = {"metadata": "B"} if format == "int4" else {}
         packed = aotiny.quantize(
-            linear.weight.detach(), format, group_size=group_size, method=method, **options
+            linear.weight.detach(), format, group_size=group_size, method=method
         )
         for name, tensor in packed.tensors().items():
             self.register_buffer(name, torch.from_dlpack(tensor))

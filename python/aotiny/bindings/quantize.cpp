@@ -1,0 +1,109 @@
+// aotiny.quantize and convert.
+#include "aotiny/quant/quantize.h"
+
+#include <optional>
+#include <sstream>
+
+#include <pybind11/stl.h>
+
+#include "weight.h"
+
+namespace aotiny::bindings {
+namespace {
+
+// The names that quantize knows formats by, each with the variant that it makes by default.
+struct NamedFormat {
+  const char* name;
+  const char* type;
+  const char* variant;
+};
+constexpr NamedFormat kNamedFormats[] = {
+    {"int4", "CoalescedInt4", "B"},
+    {"exact_int4", "ExactInt4", ""},
+    {"int8", "Int8", "A"},
+    {"int4_plain", "Int4Plain", "bfloat16"},
+    {"int4_tile_packed", "Int4TilePacked", "8"},
+};
+
+FormatId parse_format(const std::string& format, const std::optional<std::string>& variant) {
+  std::ostringstream known;
+  for (const NamedFormat& named : kNamedFormats) {
+    if (format == named.name) return find_format(named.type, variant.value_or(named.variant));
+    known << (known.tellp() > 0 ? ", \"" : "\"") << named.name << '"';
+  }
+  fail(Status::InvalidArgument, "quantize: format \"", format, "\" is none of ", known.str());
+}
+
+// Calls a Python function from time to time, and lets Ctrl-C through.
+Progress progress_of(const py::object& function) {
+  return [&function](int64_t done, int64_t total) {
+    const py::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (!function.is_none()) function(done, total);
+  };
+}
+
+py::object quantize(const py::object& array, const std::string& format, int64_t group_size,
+                    const std::string& method, const std::optional<std::string>& variant,
+                    const py::object& progress) {
+  const FormatId id = parse_format(format, variant);
+  const Method how = find_method(method);
+  const Tensor values = to_tensor(array, "quantize");
+  const auto run = [&] {
+    py::gil_scoped_release unlocked;
+    return aotiny::quantize(values, id, group_size, how, progress_of(progress));
+  };
+  return typed(run());
+}
+
+py::object convert(const Weight& weight, const std::string& type, const std::string& variant,
+                   const py::object& progress) {
+  const FormatId id = find_format(type, variant);
+  const auto run = [&] {
+    py::gil_scoped_release unlocked;
+    return aotiny::convert(weight, id, progress_of(progress));
+  };
+  return typed(run());
+}
+
+}  // namespace
+
+void register_quantize(py::module_& module) {
+  module.def(
+      "quantize", &quantize, py::arg("array"), py::arg("format"), py::arg("group_size") = 32,
+      py::arg("method") = "minmax", py::arg("variant") = py::none(),
+      py::arg("progress") = py::none(),
+      "Quantizes a weight, on all cores.\n\n"
+      "Args:\n"
+      "    array: [N, K] or [B, N, K], float32, float16 or bfloat16, any strides, finite\n"
+      "    format: 'int4' (CoalescedInt4), 'exact_int4' (ExactInt4; group size 32, K a\n"
+      "        multiple of 256), 'int8' (Int8), 'int4_plain' (Int4Plain) or\n"
+      "        'int4_tile_packed' (Int4TilePacked; group size 32, 64, 128 or 256, N a multiple\n"
+      "        of 8)\n"
+      "    group_size: values along K that share scale and zero; a divisor of K\n"
+      "    method: 'minmax' (codes span each group's range), 'minmax_symmetric' (they span\n"
+      "        ±max|w|) or 'hqq' (half-quadratic: a sparse norm of the error is made small)\n"
+      "    variant: for 'int4', 'B' (the default: scales and zeros as uint8 codes with a row's\n"
+      "        steps), 'A' (bfloat16, twice the size, for rows whose groups differ by orders\n"
+      "        of magnitude), 'H' (as 'A' in float16) or 'C' (codes with steps for every 256\n"
+      "        weights; K a multiple of 256); for 'int8', 'A' (bfloat16 scales, the default) or\n"
+      "        'H' (float16); for 'int4_plain' the dtype of scales, 'bfloat16' by default; for\n"
+      "        'int4_tile_packed' the inner k-tiles, '2', '4' or '8' (the default)\n"
+      "    progress: called now and then with (rows done, rows in all)\n\n"
+      "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"
+      "and shapes and group sizes that do not fit.");
+  module.def(
+      "convert", &convert, py::arg("weight"), py::arg("type"), py::arg("variant") = "",
+      py::arg("progress") = py::none(),
+      "The same values in another type or variant with as many codes, in the same groups.\n\n"
+      "Metadata is coded anew and every code is the nearest under it: so A is compacted to B\n"
+      "and C, and weights made elsewhere get into a type with fast products.\n\n"
+      "Args:\n"
+      "    weight: of any type\n"
+      "    type: the name of a type, such as 'CoalescedInt4'\n"
+      "    variant: one of the type's; '' if it has only one\n"
+      "    progress: called now and then with (rows done, rows in all)\n\n"
+      "Raises aotiny.Error where the codes or the shape do not fit the type.");
+}
+
+}  // namespace aotiny::bindings

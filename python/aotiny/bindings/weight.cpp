@@ -1,0 +1,195 @@
+// aotiny.Weight and the types of weights.
+#include "weight.h"
+
+#include <cstring>
+#include <optional>
+#include <sstream>
+
+#include <pybind11/stl.h>
+
+#include "dlpack.h"
+
+namespace aotiny::bindings {
+namespace {
+
+// Calls f(type) for the type of this name, with a null pointer to it.
+template <class F, class... Types>
+void visit_weight_type(std::string_view name, const F& f, WeightTypeList<Types...>) {
+  ((name == Types::kName ? f(static_cast<Types*>(nullptr)) : void()), ...);
+}
+
+py::dict tensors(const Weight& weight) {
+  py::dict result;
+  for (size_t i = 0; i < weight.planes().size(); ++i) {
+    result[weight.info().planes[i].name] = py::cast(PyTensor{weight.planes()[i], true});
+  }
+  return result;
+}
+
+// The format of this name with planes of these names and, of those, the one with their dtypes and
+// dimensions; where no dtypes fit, the first, whose complaint names them.
+FormatId format_of_planes(std::string_view name, const py::kwargs& named) {
+  std::optional<FormatId> first;
+  for (int i = 0; i < Formats::kCount; ++i) {
+    const FormatInfo& info = format_info(FormatId{i});
+    bool has_names = info.name == name && named.size() == info.planes.size();
+    for (const PlaneSpec& spec : info.planes) has_names = has_names && named.contains(spec.name);
+    if (!has_names) continue;
+    bool fits = true;
+    for (const PlaneSpec& spec : info.planes) {
+      const Tensor plane = to_tensor(named[spec.name], spec.name);
+      fits = fits && plane.dtype() == spec.dtype &&
+             (spec.layout != Layout::Tiles || (plane.ndim() > 0 && plane.size(-1) == spec.count));
+    }
+    if (fits) return FormatId{i};
+    first = first.value_or(FormatId{i});
+  }
+  if (first) return *first;
+  std::ostringstream names;
+  for (const auto& item : named) names << ' ' << py::cast<std::string>(item.first);
+  fail(Status::InvalidArgument, name, " has no variant with the tensors", names.str());
+}
+
+template <class Typed>
+Typed from_tensors(int64_t group_size, const py::kwargs& named) {
+  const FormatId format = format_of_planes(Typed::kName, named);
+  std::vector<Tensor> planes;
+  for (const PlaneSpec& spec : format_info(format).planes) {
+    const Tensor plane = to_tensor(named[spec.name], spec.name);
+    const bool may_be_shared = plane.ndim() < spec.ndim() || has_dense_rows(spec, plane);
+    planes.push_back(may_be_shared ? plane : plane.contiguous());
+  }
+  Typed weight(Weight(format, std::move(planes), group_size));
+  weight.check_values();
+  return weight;
+}
+
+py::tuple get_state(const Weight& weight) {
+  py::list planes;
+  for (const Tensor& plane : weight.planes()) {
+    const Tensor dense = plane.contiguous();
+    planes.append(py::bytes(static_cast<const char*>(dense.raw_data()),
+                            static_cast<size_t>(dense.numel()) * dense.itemsize()));
+  }
+  return py::make_tuple(weight.info().name, weight.info().variant, weight.sizes(),
+                        weight.group_size(), planes);
+}
+
+template <class Typed>
+Typed set_state(const py::tuple& state) {
+  require(state.size() == 5, Status::InvalidArgument, Typed::kName, ": a pickle of ", state.size(),
+          " parts, not 5");
+  const auto sizes = py::cast<std::vector<int64_t>>(state[2]);
+  require(sizes.size() == 2 || sizes.size() == 3, Status::InvalidArgument, Typed::kName,
+          ": a pickle of shape ", Shape{sizes});
+  Weight weight =
+      Weight::empty(find_format(py::cast<std::string>(state[0]), py::cast<std::string>(state[1])),
+                    sizes[sizes.size() - 2], sizes.back(), py::cast<int64_t>(state[3]),
+                    sizes.size() == 3 ? std::optional(sizes[0]) : std::nullopt);
+  const auto planes = py::cast<py::list>(state[4]);
+  require(planes.size() == weight.planes().size(), Status::InvalidArgument, Typed::kName,
+          ": a pickle of ", planes.size(), " tensors, not ", weight.planes().size());
+  for (size_t i = 0; i < planes.size(); ++i) {
+    const auto bytes = py::cast<std::string_view>(planes[i]);
+    const Tensor& plane = weight.planes()[i];
+    const size_t nbytes = static_cast<size_t>(plane.numel()) * plane.itemsize();
+    require(bytes.size() == nbytes, Status::InvalidArgument, Typed::kName, ": ",
+            weight.info().planes[i].name, " has ", bytes.size(), " bytes in the pickle, not ",
+            nbytes);
+    std::memcpy(plane.raw_data(), bytes.data(), nbytes);
+  }
+  return Typed(std::move(weight));
+}
+
+std::string repr(const Weight& weight) {
+  std::ostringstream text;
+  text << "aotiny." << weight.info().name << "(shape=" << Shape{weight.sizes()}
+       << ", group_size=" << weight.group_size();
+  if (*weight.info().variant != '\0') text << ", variant='" << weight.info().variant << "'";
+  text.precision(4);
+  text << ", " << weight.bits_per_weight() << " bits a weight)";
+  return text.str();
+}
+
+template <class Typed>
+void register_type(py::module_& module, const char* doc) {
+  py::class_<Typed, Weight>(module, Typed::kName, doc)
+      .def_static(
+          "from_tensors", &from_tensors<Typed>, py::kw_only(), py::arg("group_size"),
+          "A weight of existing tensors, named as tensors() names them. It shares them where\n"
+          "the elements of a row lie together, and copies them where they do not.\n\n"
+          "Raises aotiny.Error, with the numbers, for dtypes, shapes and strides that do\n"
+          "not fit, and for metadata that is not finite.")
+      .def(py::pickle([](const Typed& weight) { return get_state(weight); }, &set_state<Typed>));
+}
+
+}  // namespace
+
+// The Python object of a weight's own type.
+py::object typed(Weight weight) {
+  py::object result;
+  visit_weight_type(
+      weight.info().name,
+      [&](auto* type) {
+        using Typed = std::remove_pointer_t<decltype(type)>;
+        result = py::cast(Typed(std::move(weight)));
+      },
+      WeightTypes{});
+  return result;
+}
+
+void register_weight(py::module_& module) {
+  py::class_<Weight>(module, "Weight",
+                     "A quantized weight [N, K], or a stack of them [B, N, K], of some format.")
+      .def_property_readonly(
+          "shape", [](const Weight& w) { return py::tuple(py::cast(w.sizes())); },
+          "(N, K), or (B, N, K) of a stack.")
+      .def_property_readonly("group_size", &Weight::group_size)
+      .def_property_readonly(
+          "variant", [](const Weight& w) { return w.info().variant; },
+          "Tells the kinds of a format apart, such as 'A'; '' if it has one kind.")
+      .def_property_readonly("device", [](const Weight& w) { return to_string(w.device()); })
+      .def_property_readonly("nbytes", &Weight::nbytes, "Of codes and metadata together.")
+      .def_property_readonly("bits_per_weight", &Weight::bits_per_weight, "Metadata included.")
+      .def("tensors", &tensors, "The packed tensors by name, read-only, sharing their memory.")
+      .def(
+          "dequantize",
+          [](const Weight& weight) {
+            const auto run = [&] {
+              py::gil_scoped_release unlocked;
+              return weight.dequantize();
+            };
+            return to_python(run());
+          },
+          "The values, float32 [N, K].")
+      .def(
+          "__eq__", [](const Weight& a, const Weight& b) { return a == b; }, py::is_operator())
+      .def("__repr__", &repr);
+  register_type<CoalescedInt4>(
+      module,
+      "4-bit codes: qdata uint8 [N, K/2], low nibble = even k; value (q - zero)·scale.\n\n"
+      "Metadata 'A': scale, zero bfloat16 [N, K/g]. 'B': scale, zero uint8 [N, K/g], as multiples\n"
+      "of steps bfloat16 [N, 2]. 'C': as multiples of scale_step, zero_point_step float16\n"
+      "[N, K/256].");
+  register_type<ExactInt4>(
+      module,
+      "4-bit codes with a minimum: qdata uint8 [N, K/2], low nibble = even k; scale, min uint8\n"
+      "[N, K/32]; d, dmin float16 [N, K/256]; value q·scale·d - min·dmin. Holds GGUF's Q4_K\n"
+      "without loss.");
+  register_type<Int8>(
+      module,
+      "8-bit codes: qdata int8 [N, K], scale bfloat16 and zero int8 [N, K/g]; value\n"
+      "(q - zero)·scale.");
+  register_type<Int4Plain>(
+      module,
+      "Signed 4-bit codes, as torchao's Int4Tensor: qdata int8 [N, K/2], low nibble = even k;\n"
+      "scale, zero_point [K/g, N] in bfloat16, float16 or float32; value q·scale + zero_point.\n"
+      "A stack has B in front of all.");
+  register_type<Int4TilePacked>(
+      module,
+      "4-bit codes as torch's tinygemm kernel takes them: qdata int32 [N/8, K/(16·t), 32, t/2]\n"
+      "with t = 2, 4 or 8 inner k-tiles (the variant); scales_and_zeros bfloat16 [K/g, N, 2];\n"
+      "value (q - 8)·scale + zero.");
+}
+
+}  // namespace aotiny::bindings

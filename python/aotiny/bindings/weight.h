@@ -1,0 +1,12 @@
+// The Python object of a weight.
+#pragma once
+
+#include "aotiny/quant/weight.h"
+#include "bindings.h"
+
+namespace aotiny::bindings {
+
+// An object of the weight's own type (aotiny.CoalescedInt4, ...), sharing its planes.
+py::object typed(Weight weight);
+
+}  // namespace aotiny::bindings
