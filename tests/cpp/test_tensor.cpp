@@ -48,6 +48,28 @@ TEST(Tensor, ViewsShareStorage) {
   EXPECT_EQ(values(base.transpose(0, 1).reshape(Ints{24}))[1], 6);
 }
 
+TEST(Tensor, ViewAsAnotherDtype) {
+  const Tensor base = arange({2, 3, 4});  // int32
+  const Tensor bytes = base.view_dtype(DType::UInt8);
+  EXPECT_EQ(ints(bytes.sizes()), (Ints{2, 3, 16}));
+  EXPECT_EQ(bytes.data<uint8_t>()[4], 1);
+  const Tensor upper = base.slice(0, 1, 2).view_dtype(DType::Int64);
+  EXPECT_EQ(ints(upper.sizes()), (Ints{1, 3, 2}));
+  EXPECT_EQ(upper.storage_offset(), 6);
+  EXPECT_EQ(upper.data<int64_t>()[0], 12 + (int64_t{13} << 32));
+  EXPECT_EQ(bytes.view_dtype(DType::Int32).raw_data(), base.raw_data());
+  EXPECT_EQ(values(bytes.view_dtype(DType::Int32)), values(base));
+  const Tensor same_size = base.transpose(0, 2).view_dtype(DType::Float32);
+  EXPECT_EQ(ints(same_size.strides()), (Ints{1, 4, 12}));
+  EXPECT_EQ(ints(arange({3, 0}).view_dtype(DType::Float64).sizes()), (Ints{3, 0}));
+  EXPECT_THROW(base.transpose(0, 1).view_dtype(DType::UInt8), Error);  // not contiguous
+  EXPECT_THROW(Tensor::scalar(5).view_dtype(DType::UInt8), Error);     // no dimension
+  EXPECT_THROW(arange({2, 3}).view_dtype(DType::Int64), Error);        // 12 bytes a row
+  EXPECT_THROW(bytes.view(Ints{96}).slice(0, 1, 5).view_dtype(DType::Int32), Error);  // address
+  EXPECT_THROW(arange({5}).slice(0, 1, 5).view_dtype(DType::Int64), Error);           // 4 bytes in
+  EXPECT_THROW(Tensor().view_dtype(DType::Int8), Error);
+}
+
 TEST(Tensor, ViewOfUnitAndSplitDimensions) {
   const Tensor base = arange({4, 1, 6}).slice(2, 0, 6, 2);  // sizes 4,1,3 strides 6,6,2
   EXPECT_EQ(values(base.view(Ints{1, 12, 1})),

@@ -45,6 +45,26 @@ def test_any_numpy_strides(view):
     np.testing.assert_array_equal(tensor.numpy(), source)
 
 
+def test_view_as_another_dtype_of_a_buffer():
+    source = np.arange(24, dtype=np.uint16).reshape(2, 12)
+    tensor = Tensor(memoryview(source.tobytes())).view("uint16").reshape([2, 12])
+    assert tensor.readonly
+    np.testing.assert_array_equal(tensor.numpy(), source)
+    bfloat16 = tensor.view("bfloat16")
+    assert (bfloat16.dtype, bfloat16.data_ptr) == ("bfloat16", tensor.data_ptr)
+    expected = (source.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(bfloat16.to("float32").numpy(), expected)
+    assert tensor.view("float64").shape == (2, 3)
+    for view, dtype, text in (
+        (tensor.transpose(0, 1), "uint8", "not contiguous"),
+        (Tensor(source[:, :3].copy()), "uint32", "6 bytes are no multiple of 4"),
+        (Tensor(memoryview(bytearray(9)))[1:], "uint16", "not aligned for uint16"),
+        (tensor, "float", '"float" is not a dtype'),
+    ):
+        with pytest.raises(aotiny.Error, match=text):
+            view.view(dtype)
+
+
 def test_numpy_arrays_that_dlpack_cannot_express():
     swapped = sample("int32").astype(">i4")
     np.testing.assert_array_equal(Tensor(swapped).numpy(), swapped)

@@ -1,6 +1,7 @@
 #include "aotiny/core/tensor.h"
 
 #include <algorithm>
+#include <array>
 #include <ostream>
 #include <vector>
 
@@ -169,6 +170,29 @@ Tensor Tensor::view(IntSpan sizes) const {
   require(new_strides.has_value(), Status::InvalidArgument, "view: shape ", Shape{sizes},
           " cannot view ", *this, " without a copy");
   return as_strided(new_sizes, *new_strides, storage_offset_);
+}
+
+Tensor Tensor::view_dtype(DType dtype) const {
+  require(defined(), Status::InvalidArgument, "cannot view an undefined tensor");
+  const auto from = static_cast<int64_t>(itemsize());
+  const auto to = static_cast<int64_t>(aotiny::itemsize(dtype));
+  const int64_t alignment = std::min<int64_t>(to, alignof(double));
+  const auto address = reinterpret_cast<uintptr_t>(raw_data());
+  require(numel_ == 0 || address % static_cast<uintptr_t>(alignment) == 0, Status::InvalidArgument,
+          "view: the address ", raw_data(), " is not aligned for ", dtype,
+          ", which wants a multiple of ", alignment);
+  if (from == to) return Tensor(storage_, shape_, storage_offset_, numel_, dtype);
+  require(ndim() > 0 && is_contiguous(), Status::InvalidArgument, "view: ", *this,
+          " cannot be viewed as ", dtype, ", of another item size: it is not contiguous");
+  std::vector<int64_t> new_sizes(sizes().begin(), sizes().end());
+  const int64_t row = checked_numel(std::array{new_sizes.back(), from});
+  require(row % to == 0 && storage_offset_ * from % to == 0, Status::InvalidArgument,
+          "view: ", *this, " at offset ", storage_offset_, " cannot be viewed as ", dtype, ": ",
+          row, " bytes are no multiple of ", to);
+  new_sizes.back() = row / to;
+  const int64_t new_numel = checked_numel(new_sizes);
+  return Tensor(storage_, SizesAndStrides(new_sizes, contiguous_strides(new_sizes)),
+                storage_offset_ * from / to, new_numel, dtype);
 }
 
 Tensor Tensor::reshape(IntSpan sizes) const {

@@ -72,6 +72,10 @@ class Tensor {
   // As a view; one size may be -1. Fails with InvalidArgument where only a copy could do it.
   Tensor view(IntSpan sizes) const;
   Tensor reshape(IntSpan sizes) const;  // a view if possible, else a contiguous copy
+  // The same bytes as elements of another dtype. With another item size the last dimension grows
+  // or shrinks, and the tensor is contiguous. Fails with InvalidArgument where elements would be
+  // cut or not be aligned.
+  Tensor view_dtype(DType dtype) const;
   Tensor expand(IntSpan sizes) const;   // broadcast, with stride 0
 
   // Copies.

@@ -208,6 +208,16 @@ void register_tensor(py::module_& module) {
           },
           py::arg("shape"), "Another shape, as a view where that is possible; one size may be -1.")
       .def(
+          "view",
+          [](const PyTensor& t, const std::string& dtype) {
+            return like(t, t.tensor.view_dtype(parse_dtype(dtype)));
+          },
+          py::arg("dtype"),
+          "The same bytes as another dtype, sharing memory.\n\n"
+          "With another item size the last dimension grows or shrinks, and the tensor is\n"
+          "contiguous: Tensor(memoryview(file)).view(\"bfloat16\"). Raises aotiny.Error where\n"
+          "elements would be cut or their address not be aligned.")
+      .def(
           "as_strided",
           [](const PyTensor& t, const Ints& shape, const Ints& strides, int64_t offset) {
             return like(t, t.tensor.as_strided(shape, strides, offset));
