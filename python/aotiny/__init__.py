@@ -19,14 +19,20 @@ from ._core import (
     Tensor,
     Weight,
     allocator_stats,
+    bmm,
     convert,
+    embedding,
     empty,
     empty_cache,
+    exact_int4_plain_mm,
     from_dlpack,
     inspect,
+    int4_plain_mm,
+    int8_plain_mm,
     load_library,
     matmul,
     quantize,
+    weight_int4pack_mm,
 )
 
 TYPE_CHECKING = False  # as type checkers know it, without importing typing
@@ -46,16 +52,22 @@ __all__ = [
     "Tensor",
     "Weight",
     "allocator_stats",
+    "bmm",
     "cmake_prefix",
     "convert",
+    "embedding",
     "empty",
     "empty_cache",
+    "exact_int4_plain_mm",
     "export",
     "from_dlpack",
     "inspect",
+    "int4_plain_mm",
+    "int8_plain_mm",
     "load_library",
     "matmul",
     "quantize",
+    "weight_int4pack_mm",
 ]
 
 
