@@ -1,4 +1,4 @@
-"""aotiny: AOTInductor models without libtorch, with weights at 4, 6 and 8 bits.
+"""aotiny: AOTInductor models without libtorch, with weights at 4, 5, 6 and 8 bits.
 
     >>> model = aotiny.Model("model.pt2")
     >>> (y,) = model(x)                      # numpy, torch, jax ... in; aotiny.Tensor out
@@ -12,10 +12,12 @@ from ._core import (
     CoalescedInt4,
     Error,
     ExactInt4,
+    ExactInt5,
     Int4Plain,
     Int4TilePacked,
     Int8,
     Model,
+    PlanarInt6,
     Tensor,
     Weight,
     allocator_stats,
@@ -45,10 +47,12 @@ __all__ = [
     "CoalescedInt4",
     "Error",
     "ExactInt4",
+    "ExactInt5",
     "Int4Plain",
     "Int4TilePacked",
     "Int8",
     "Model",
+    "PlanarInt6",
     "Tensor",
     "Weight",
     "allocator_stats",

@@ -117,6 +117,14 @@ class ExactInt4(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> ExactInt4: ...
 
+class ExactInt5(Weight):
+    @staticmethod
+    def from_tensors(*, group_size: int, **tensors: Any) -> ExactInt5: ...
+
+class PlanarInt6(Weight):
+    @staticmethod
+    def from_tensors(*, group_size: int, **tensors: Any) -> PlanarInt6: ...
+
 class Int8(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> Int8: ...
@@ -134,7 +142,7 @@ class Int4TilePacked(Weight):
 def quantize(
     array: Any,
     format: str,
-    group_size: int = 32,
+    group_size: int | None = None,
     method: str = "minmax",
     variant: str | None = None,
     progress: Callable[[int, int], object] | None = None,

@@ -102,6 +102,7 @@ struct FormatInfo {
   bool plain = true;                          // has products with int8 activations
   int64_t group_multiple = 32;                // group sizes are multiples of it ...
   std::span<const int64_t> group_sizes = {};  // ... and among these, if any are given
+  int64_t default_group = 32;                 // the one to take if none is asked for
   int64_t n_multiple = 1;                     // of N
   int64_t k_multiple = 32;                    // of K, beside the group size
   float largest = 0x1.fffffep127f;            // magnitude that the metadata can hold

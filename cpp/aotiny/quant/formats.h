@@ -3,9 +3,11 @@
 
 #include "aotiny/quant/coalesced_int4.h"
 #include "aotiny/quant/exact_int4.h"
+#include "aotiny/quant/exact_int5.h"
 #include "aotiny/quant/int4_plain.h"
 #include "aotiny/quant/int4_tile_packed.h"
 #include "aotiny/quant/int8.h"
+#include "aotiny/quant/planar_int6.h"
 
 namespace aotiny {
 
@@ -20,6 +22,10 @@ using Formats = FormatList<CoalescedInt4Traits<Metadata::A>,  //
                            CoalescedInt4Traits<Metadata::B>,  //
                            CoalescedInt4Traits<Metadata::C>,  //
                            ExactInt4Traits,                   //
+                           ExactInt5Traits,                   //
+                           PlanarInt6Traits<Metadata::A>,     //
+                           PlanarInt6Traits<Metadata::B>,     //
+                           PlanarInt6Traits<Metadata::C>,     //
                            Int8Traits<Metadata::A>,           //
                            Int8Traits<Metadata::H>,           //
                            Int4PlainTraits<BFloat16>,         //

@@ -80,6 +80,14 @@ struct ExactInt4 : WeightOf<ExactInt4> {
   static constexpr const char* kName = "ExactInt4";
   using WeightOf::WeightOf;
 };
+struct ExactInt5 : WeightOf<ExactInt5> {
+  static constexpr const char* kName = "ExactInt5";
+  using WeightOf::WeightOf;
+};
+struct PlanarInt6 : WeightOf<PlanarInt6> {
+  static constexpr const char* kName = "PlanarInt6";
+  using WeightOf::WeightOf;
+};
 struct Int8 : WeightOf<Int8> {
   static constexpr const char* kName = "Int8";
   using WeightOf::WeightOf;
@@ -95,6 +103,7 @@ struct Int4TilePacked : WeightOf<Int4TilePacked> {
 
 template <class... Types>
 struct WeightTypeList {};
-using WeightTypes = WeightTypeList<CoalescedInt4, ExactInt4, Int8, Int4Plain, Int4TilePacked>;
+using WeightTypes = WeightTypeList<CoalescedInt4, ExactInt4, ExactInt5, PlanarInt6, Int8, Int4Plain,
+                                   Int4TilePacked>;
 
 }  // namespace aotiny

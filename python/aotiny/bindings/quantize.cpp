@@ -20,6 +20,8 @@ struct NamedFormat {
 constexpr NamedFormat kNamedFormats[] = {
     {"int4", "CoalescedInt4", "B"},
     {"exact_int4", "ExactInt4", ""},
+    {"exact_int5", "ExactInt5", ""},
+    {"int6", "PlanarInt6", "B"},
     {"int8", "Int8", "A"},
     {"int4_plain", "Int4Plain", "bfloat16"},
     {"int4_tile_packed", "Int4TilePacked", "8"},
@@ -43,15 +45,16 @@ Progress progress_of(const py::object& function) {
   };
 }
 
-py::object quantize(const py::object& array, const std::string& format, int64_t group_size,
-                    const std::string& method, const std::optional<std::string>& variant,
-                    const py::object& progress) {
+py::object quantize(const py::object& array, const std::string& format,
+                    std::optional<int64_t> group_size, const std::string& method,
+                    const std::optional<std::string>& variant, const py::object& progress) {
   const FormatId id = parse_format(format, variant);
   const Method how = find_method(method);
   const Tensor values = to_tensor(array, "quantize");
   const auto run = [&] {
     py::gil_scoped_release unlocked;
-    return aotiny::quantize(values, id, group_size, how, progress_of(progress));
+    return aotiny::quantize(values, id, group_size.value_or(format_info(id).default_group), how,
+                            progress_of(progress));
   };
   return typed(run());
 }
@@ -70,24 +73,28 @@ py::object convert(const Weight& weight, const std::string& type, const std::str
 
 void register_quantize(py::module_& module) {
   module.def(
-      "quantize", &quantize, py::arg("array"), py::arg("format"), py::arg("group_size") = 32,
-      py::arg("method") = "minmax", py::arg("variant") = py::none(),
-      py::arg("progress") = py::none(),
+      "quantize", &quantize, py::arg("array"), py::arg("format"),
+      py::arg("group_size") = py::none(), py::arg("method") = "minmax",
+      py::arg("variant") = py::none(), py::arg("progress") = py::none(),
       "Quantizes a weight, on all cores.\n\n"
       "Args:\n"
       "    array: [N, K] or [B, N, K], float32, float16 or bfloat16, any strides, finite\n"
-      "    format: 'int4' (CoalescedInt4), 'exact_int4' (ExactInt4; group size 32, K a\n"
-      "        multiple of 256), 'int8' (Int8), 'int4_plain' (Int4Plain) or\n"
-      "        'int4_tile_packed' (Int4TilePacked; group size 32, 64, 128 or 256, N a multiple\n"
-      "        of 8)\n"
-      "    group_size: values along K that share scale and zero; a divisor of K\n"
+      "    format: 'int4' (CoalescedInt4), 'exact_int4' and 'exact_int5' (ExactInt4 and\n"
+      "        ExactInt5; group size 32, K a multiple of 256), 'int6' (PlanarInt6), 'int8' "
+      "(Int8),\n"
+      "        'int4_plain' (Int4Plain) or 'int4_tile_packed' (Int4TilePacked; group size 32, 64,\n"
+      "        128 or 256, N a multiple of 8)\n"
+      "    group_size: values along K that share scale and zero; a divisor of K, and a multiple\n"
+      "        of 32, or of 16 for 'int6'; by default 16 for 'int6' and 32 for the others\n"
       "    method: 'minmax' (codes span each group's range), 'minmax_symmetric' (they span\n"
       "        ±max|w|) or 'hqq' (half-quadratic: a sparse norm of the error is made small)\n"
       "    variant: for 'int4', 'B' (the default: scales and zeros as uint8 codes with a row's\n"
       "        steps), 'A' (bfloat16, twice the size, for rows whose groups differ by orders\n"
       "        of magnitude), 'H' (as 'A' in float16) or 'C' (codes with steps for every 256\n"
-      "        weights; K a multiple of 256); for 'int8', 'A' (bfloat16 scales, the default) or\n"
-      "        'H' (float16); for 'int4_plain' the dtype of scales, 'bfloat16' by default; for\n"
+      "        weights; K a multiple of 256); for 'int6', 'B' (the default: scales as int8\n"
+      "        codes with a row's step), 'A' (bfloat16) or 'C' (a step for every 256 weights);\n"
+      "        for 'int8', 'A' (bfloat16 scales, the default) or 'H' (float16); for 'int4_plain' "
+      "the dtype of scales, 'bfloat16' by default; for\n"
       "        'int4_tile_packed' the inner k-tiles, '2', '4' or '8' (the default)\n"
       "    progress: called now and then with (rows done, rows in all)\n\n"
       "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"

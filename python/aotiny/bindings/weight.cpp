@@ -176,6 +176,19 @@ void register_weight(py::module_& module) {
       "4-bit codes with a minimum: qdata uint8 [N, K/2], low nibble = even k; scale, min uint8\n"
       "[N, K/32]; d, dmin float16 [N, K/256]; value q·scale·d - min·dmin. Holds GGUF's Q4_K\n"
       "without loss.");
+  register_type<ExactInt5>(
+      module,
+      "5-bit codes with a minimum: ql uint8 [N, K/2], low nibble = even k; qh uint8 [N, K/8], the\n"
+      "fifth bits; scale, min uint8 [N, K/32]; d, dmin float16 [N, K/256]; value\n"
+      "q·scale·d - min·dmin. Holds GGUF's Q5_K without loss.");
+  register_type<PlanarInt6>(
+      module,
+      "6-bit codes u = q + 32: ql uint8 [N, K/2], the low four bits, low nibble = even k; qh "
+      "uint8\n"
+      "[N, K/4], the high two bits; value q·scale.\n\n"
+      "Variant 'A': scale bfloat16 [N, K/g]. 'B': scale int8 [N, K/g], as multiples of steps\n"
+      "bfloat16 [N, 1]. 'C': as multiples of steps float16 [N, K/256]; holds GGUF's Q6_K without\n"
+      "loss.");
   register_type<Int8>(
       module,
       "8-bit codes: qdata int8 [N, K], scale bfloat16 and zero int8 [N, K/g]; value\n"
