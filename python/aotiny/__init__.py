@@ -40,6 +40,7 @@ from ._core import (
 TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
     from .exporter import export
+    from .store import load_file, save_file
 
 __version__ = "0.1.0"
 
@@ -68,9 +69,11 @@ __all__ = [
     "inspect",
     "int4_plain_mm",
     "int8_plain_mm",
+    "load_file",
     "load_library",
     "matmul",
     "quantize",
+    "save_file",
     "weight_int4pack_mm",
 ]
 
@@ -90,4 +93,8 @@ def __getattr__(name: str) -> object:
         from .exporter import export
 
         return export
+    if name in ("load_file", "save_file"):
+        from . import store
+
+        return getattr(store, name)
     raise AttributeError(f"module 'aotiny' has no attribute {name!r}")

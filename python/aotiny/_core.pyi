@@ -109,6 +109,10 @@ class Weight:
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
+def planes_of(
+    type: str, variant: str, shape: Sequence[int], group_size: int
+) -> dict[str, tuple[str, tuple[int, ...]]]: ...
+
 class CoalescedInt4(Weight):
     @staticmethod
     def from_tensors(*, group_size: int, **tensors: Any) -> CoalescedInt4: ...
@@ -139,6 +143,7 @@ class Int4TilePacked(Weight):
 
 # --- quantize ---------------------------------------------------------------------------------
 
+def named_format(format: str, variant: str | None = None) -> tuple[str, str, int]: ...
 def quantize(
     array: Any,
     format: str,

@@ -27,7 +27,9 @@ constexpr NamedFormat kNamedFormats[] = {
     {"int4_tile_packed", "Int4TilePacked", "8"},
 };
 
-FormatId parse_format(const std::string& format, const std::optional<std::string>& variant) {
+using Variant = std::optional<std::string>;
+
+FormatId parse_format(const std::string& format, const Variant& variant) {
   std::ostringstream known;
   for (const NamedFormat& named : kNamedFormats) {
     if (format == named.name) return find_format(named.type, variant.value_or(named.variant));
@@ -47,7 +49,7 @@ Progress progress_of(const py::object& function) {
 
 py::object quantize(const py::object& array, const std::string& format,
                     std::optional<int64_t> group_size, const std::string& method,
-                    const std::optional<std::string>& variant, const py::object& progress) {
+                    const Variant& variant, const py::object& progress) {
   const FormatId id = parse_format(format, variant);
   const Method how = find_method(method);
   const Tensor values = to_tensor(array, "quantize");
@@ -72,6 +74,14 @@ py::object convert(const Weight& weight, const std::string& type, const std::str
 }  // namespace
 
 void register_quantize(py::module_& module) {
+  module.def(
+      "named_format",
+      [](const std::string& format, const Variant& variant) {
+        const FormatInfo& info = format_info(parse_format(format, variant));
+        return py::make_tuple(info.name, info.variant, info.default_group);
+      },
+      py::arg("format"), py::arg("variant") = py::none(),
+      "Type, variant and default group size of a name: 'int4' is ('CoalescedInt4', 'B', 32).");
   module.def(
       "quantize", &quantize, py::arg("array"), py::arg("format"),
       py::arg("group_size") = py::none(), py::arg("method") = "minmax",

@@ -64,6 +64,25 @@ Typed from_tensors(int64_t group_size, const py::kwargs& named) {
   return weight;
 }
 
+// The planes of a weight that does not exist yet: {name: (dtype, shape)}.
+py::dict planes_of(const std::string& type, const std::string& variant,
+                   const std::vector<int64_t>& shape, int64_t group_size) {
+  const FormatInfo& info = format_info(find_format(type, variant));
+  require(shape.size() == 2 || shape.size() == 3, Status::InvalidArgument, type,
+          ": a weight is [N, K] or [B, N, K], not ", Shape{shape});
+  const bool is_stack = shape.size() == 3;
+  require(!is_stack || shape[0] >= 1, Status::InvalidArgument, type, ": a weight of shape ",
+          Shape{shape}, " has no elements");
+  check_shape(info, shape[is_stack], shape[is_stack + 1], group_size);
+  py::dict result;
+  for (const PlaneSpec& spec : info.planes) {
+    std::vector<int64_t> sizes = spec.sizes(shape[is_stack], shape[is_stack + 1], group_size);
+    if (is_stack) sizes.insert(sizes.begin(), shape[0]);
+    result[spec.name] = py::make_tuple(dtype_name(spec.dtype), py::tuple(py::cast(sizes)));
+  }
+  return result;
+}
+
 py::tuple get_state(const Weight& weight) {
   py::list planes;
   for (const Tensor& plane : weight.planes()) {
@@ -139,6 +158,11 @@ py::object typed(Weight weight) {
 }
 
 void register_weight(py::module_& module) {
+  module.def("planes_of", &planes_of, py::arg("type"), py::arg("variant"), py::arg("shape"),
+             py::arg("group_size"),
+             "Dtype and shape of each plane that a weight of this type and shape has, by name.\n\n"
+             "Raises aotiny.Error for types and variants that there are not, and for shapes and\n"
+             "group sizes that do not fit.");
   py::class_<Weight>(module, "Weight",
                      "A quantized weight [N, K], or a stack of them [B, N, K], of some format.")
       .def_property_readonly(
