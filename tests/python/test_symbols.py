@@ -20,6 +20,7 @@ from c_declarations import ABI_HEADER, declarations, exported_symbols  # noqa: E
 
 # Types of aotiny's own that torch's header does not have to share.
 OWN = {
+    "aoti_torch_cpu__weight_int4pack_mm",  # torch has it for GPUs
     "aoti_torch_cpu_int4_plain_mm",
     "aoti_torch_cpu_exact_int4_plain_mm",
     "aoti_torch_cpu_int8_plain_mm",

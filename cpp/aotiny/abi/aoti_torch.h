@@ -229,6 +229,14 @@ AOTINY_API AOTITorchError aoti_torch_cpu_nonzero(AtenTensorHandle self, AtenTens
 AOTINY_API AOTITorchError aoti_torch_cpu__weight_int4pack_mm_cpu_tensor(
     AtenTensorHandle x, AtenTensorHandle w, AtenTensorHandle q_group_size,
     AtenTensorHandle q_scale_and_zeros, AtenTensorHandle* ret0);
+/* torch's GPU int4 op, on weights packed by _convert_weight_to_int4pack, with sums in fp32: mat2
+ * int32 [N/8, K/(16*t), 32, t/2] with t = 2, 4 or 8; qGroupSize 32, 64, 128 or 256; qScaleAndZeros
+ * bf16 [K/g, N, 2]; self [M, K] in fp32, fp16 or bf16, ret0 [M, N] likewise. */
+AOTINY_API AOTITorchError aoti_torch_cpu__weight_int4pack_mm(AtenTensorHandle self,
+                                                             AtenTensorHandle mat2,
+                                                             int64_t qGroupSize,
+                                                             AtenTensorHandle qScaleAndZeros,
+                                                             AtenTensorHandle* ret0);
 
 /* y = x W^T with CoalescedInt4 weights and activations quantized to int8 per block of 32. One name
  * serves every metadata generation; arguments after the fourth depend on it, told apart by the
