@@ -1,4 +1,4 @@
-"""The command line: `aotiny run | inspect | demo`.
+"""The command line: `aotiny run | inspect | quantize | demo`.
 
 Importing this imports neither torch nor numpy. Errors are one line on stderr and exit code 1.
 """
@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import demo, inspect, run
+from . import demo, inspect, quantize, run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"aotiny {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for command in (run, inspect, demo):
+    for command in (run, inspect, quantize, demo):
         name = command.__name__.rpartition(".")[2]
         one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
         one.add_argument("--json", action="store_true", help="print JSON and nothing else")

@@ -1,29 +1,107 @@
-"""Show what is in a package: inputs, outputs, constants, sizes, symbols, compile options."""
+"""Show what is in a file.
+
+Of a .pt2 package: inputs, outputs, constants, sizes, symbols, compile options. Of a .safetensors or
+.gguf file: the weights and tensors, their types and sizes, and the metadata.
+"""
 
 import argparse
 import json
+import math
+from pathlib import Path
 
-HELP = "show what is in a package"
+from .sources import SUFFIXES, Source, open_source
+from .table import bytes_text, format_text, table_lines
+
+HELP = "show what is in a package or a file of weights"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("package", help="a .pt2 package")
+    parser.add_argument("file", metavar="FILE", help="a .pt2, .safetensors or .gguf file")
     parser.add_argument(
-        "--verify", action="store_true", help="read everything and compare the checksums"
+        "--verify",
+        action="store_true",
+        help="read everything and compare the checksums; .pt2 only, others have none",
     )
 
 
 def execute(options: argparse.Namespace) -> None:
     import aotiny
 
-    description = aotiny.inspect(options.package)
-    if options.verify:
-        _verify(options.package)
-        description["verified"] = True
+    if Path(options.file).suffix.lower() in SUFFIXES:
+        if options.verify:
+            raise ValueError(f"{options.file} has no checksums to verify; .pt2 packages have")
+        description = _describe(open_source(options.file))
+        lines = _file_lines
+    else:
+        description = aotiny.inspect(options.file)
+        if options.verify:
+            _verify(options.file)
+            description["verified"] = True
+        lines = _package_lines
     if options.json:
         print(json.dumps(description, indent=1))
     else:
-        print("\n".join(_lines(description, "")))
+        print("\n".join(lines(description)))
+
+
+def _describe(source: Source) -> dict:
+    """A file of weights."""
+    tensors = [source.describe(name) for name in source]
+    return {
+        "kind": source.kind,
+        "version": source.version,
+        "metadata": source.metadata,
+        "totals": {
+            "tensors": len(tensors),
+            "weights": sum("type" in tensor for tensor in tensors),
+            "numel": sum(math.prod(tensor["shape"]) for tensor in tensors),
+            "nbytes": sum(tensor["nbytes"] for tensor in tensors),
+        },
+        "tensors": tensors,
+    }
+
+
+_SHOWN = 100  # characters of a text in the metadata, and elements of a list
+
+
+def _file_lines(description: dict):
+    version, totals = description["version"], description["totals"]
+    yield f"{description['kind']}{'' if version is None else f', version {version}'}"
+    for key, value in description["metadata"].items():
+        yield f"  {_short(key)}: {_short(value)}"
+    yield (
+        f"{totals['tensors']} tensors, {totals['weights']} of them quantized; "
+        f"{totals['numel']} values, {bytes_text(totals['nbytes'])}"
+    )
+    yield ""
+    yield from table_lines(
+        ("name", "shape", "type", " bits", " bytes"),
+        [
+            (
+                tensor["name"],
+                str(tensor["shape"]),
+                _type_text(tensor),
+                f"{tensor['bits_per_weight']:.3f}" if "bits_per_weight" in tensor else "",
+                str(tensor["nbytes"]),
+            )
+            for tensor in description["tensors"]
+        ],
+    )
+
+
+def _type_text(tensor: dict) -> str:
+    if "gguf_type" not in tensor:
+        return format_text(tensor)
+    known = "type" in tensor or "dtype" in tensor
+    return f"{tensor['gguf_type']}: {format_text(tensor) if known else 'not supported'}"
+
+
+def _short(value) -> str:
+    """One line about a value of the metadata."""
+    if isinstance(value, list) and len(value) > _SHOWN:
+        return f"{len(value)} values"
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def _verify(path: str) -> None:
@@ -52,6 +130,10 @@ def _tensor(spec: dict) -> str:
     if spec.get("mutable"):
         text += ", mutable"
     return f"{spec.get('fqn') or spec.get('name', '?')}: {text}"
+
+
+def _package_lines(description: dict):
+    return _lines(description, "")
 
 
 def _lines(value, indent: str):

@@ -4,12 +4,13 @@ A weight "a" is described by an entry of the file's metadata, aotiny.weight.a, a
 """
 
 import json
+import math
 from typing import NamedTuple
 
 from .. import _core
 from .._core import Tensor, Weight
 from ..errors import error
-from .header import quoted, strict_json
+from .header import ITEMSIZES, quoted, strict_json
 
 STORE_VERSION = "1"  # of the metadata's keys
 LAYOUT_VERSION = 1  # of every type's planes: what their bits mean
@@ -25,6 +26,10 @@ class TensorPlan(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * ITEMSIZES[self.dtype]
+
 
 class WeightPlan(NamedTuple):
     """A weight that is or will be in a file."""
@@ -37,6 +42,16 @@ class WeightPlan(NamedTuple):
     def planes(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """{name: (dtype, shape)}; raises aotiny.Error if there can be no such weight."""
         return _core.planes_of(self.type, self.variant, self.shape, self.group_size)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all planes together."""
+        return sum(TensorPlan(dtype, shape).nbytes for dtype, shape in self.planes().values())
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Metadata included."""
+        return 8 * self.nbytes / math.prod(self.shape)
 
 
 Plan = TensorPlan | WeightPlan
