@@ -40,6 +40,7 @@ from ._core import (
 TYPE_CHECKING = False  # as type checkers know it, without importing typing
 if TYPE_CHECKING:
     from .exporter import export
+    from .gguf import load_gguf
     from .store import load_file, save_file
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ __all__ = [
     "int4_plain_mm",
     "int8_plain_mm",
     "load_file",
+    "load_gguf",
     "load_library",
     "matmul",
     "quantize",
@@ -93,6 +95,10 @@ def __getattr__(name: str) -> object:
         from .exporter import export
 
         return export
+    if name == "load_gguf":
+        from .gguf import load_gguf
+
+        return load_gguf
     if name in ("load_file", "save_file"):
         from . import store
 

@@ -16,6 +16,7 @@ void register_model(py::module_& module);     // aotiny.Model, inspect
 void register_weight(py::module_& module);    // Weight and its types
 void register_quantize(py::module_& module);  // quantize, convert
 void register_matmul(py::module_& module);    // matmul, bmm, embedding and typed products
+void register_gguf(py::module_& module);      // import_gguf, read_gguf
 
 // A tensor that views a Python object's memory: an aotiny.Tensor, a numpy array or another object
 // with __dlpack__. The memory lives as long as the tensor does. Fails with a TypeError for an
