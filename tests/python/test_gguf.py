@@ -45,7 +45,7 @@ def test_blocks_become_weights_with_the_same_bits(type, shape):
     assert isinstance(weight, cls)
     assert (weight.shape, weight.variant, weight.group_size) == (shape, variant, group_size)
     assert_same_bits(weight.dequantize(), dequantized(blocks, type))
-    assert _core.gguf_types()[type] == (cls.__name__, variant)
+    assert _core.gguf_types()[type] == (cls.__name__, variant, group_size)
 
 
 @types

@@ -36,8 +36,8 @@ py::object read_gguf(int file, int64_t offset, const std::string& type,
 py::dict gguf_types() {
   py::dict result;
   for (const GgufType& type : aotiny::gguf_types()) {
-    result[type.name] =
-        py::make_tuple(format_info(type.format).name, format_info(type.format).variant);
+    const FormatInfo& format = format_info(type.format);
+    result[type.name] = py::make_tuple(format.name, format.variant, type.group_size);
   }
   return result;
 }
@@ -58,7 +58,7 @@ void register_gguf(py::module_& module) {
              "The same with blocks that begin at an offset, in bytes, of an open file, given by\n"
              "its descriptor. They are read piece by piece, without moving its position.");
   module.def("gguf_types", &gguf_types,
-             "The GGUF types that become weights: name -> (type, variant).");
+             "The GGUF types that become weights: name -> (type, variant, group size).");
 }
 
 }  // namespace aotiny::bindings

@@ -3,7 +3,7 @@
 The header is read by header.py alone, and the `gguf` package is not needed.
 """
 
-from .file import GGUFFile, check, load_gguf
+from .file import DENSE_TYPES, GGUFFile, check, load_gguf
 from .header import Header, TensorInfo
 
-__all__ = ["GGUFFile", "Header", "TensorInfo", "check", "load_gguf"]
+__all__ = ["DENSE_TYPES", "GGUFFile", "Header", "TensorInfo", "check", "load_gguf"]

@@ -11,8 +11,8 @@ from .._core import Error, Tensor, Weight, gguf_types, read_gguf
 from ..errors import error, os_error
 from .header import Header, TensorInfo, read_header
 
-# GGUF types that are mapped as they are.
-_DENSE = {
+# GGUF types that are mapped as they are, and their dtypes.
+DENSE_TYPES = {
     "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64",
     "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
 }  # fmt: skip
@@ -48,10 +48,10 @@ def _map(path: str) -> tuple[FileIO, mmap.mmap]:
 
 def _reason(info: TensorInfo) -> str:
     """Why a tensor cannot be loaded; "" if it can."""
-    if info.type in _DENSE:
+    if info.type in DENSE_TYPES:
         return ""
     if info.type not in _QUANTIZED:
-        known = ", ".join([*_QUANTIZED, *_DENSE])
+        known = ", ".join([*_QUANTIZED, *DENSE_TYPES])
         return f"is of type {info.type}, which is none of {known}"
     if len(info.shape) not in (2, 3):
         return (
@@ -128,9 +128,9 @@ class GGUFFile(Mapping):
         info = self._header.tensors[name]
         if self._bytes is None:
             raise error(f"{self.path} is closed")
-        if info.type in _DENSE:
+        if info.type in DENSE_TYPES:
             data = self._bytes[info.offset : info.offset + info.nbytes]
-            return data.view(_DENSE[info.type]).reshape(info.shape)
+            return data.view(DENSE_TYPES[info.type]).reshape(info.shape)
         reason = _reason(info)
         if reason:
             raise error(f"{self.path}: {name} {reason}", "NotSupported")
