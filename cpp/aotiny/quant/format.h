@@ -108,6 +108,7 @@ struct FormatInfo {
   float largest = 0x1.fffffep127f;            // magnitude that the metadata can hold
   bool positive_steps = false;                // steps, where there are any, are above 0
   bool unsigned_zero = false;                 // zeros (or mins) and scales are not negative
+  bool integer_zero = false;                  // zeros are codes
 
   constexpr bool has_super_blocks() const {
     for (const PlaneSpec& plane : planes) {

@@ -35,42 +35,121 @@ int64_t read_row(const T* values, int64_t stride, int64_t k, float largest, floa
   return bad;
 }
 
-// Stores params and, under what a decoder makes of them, the nearest codes of a row's values.
+// Encodes one row after another; what it needs for that is taken once.
 template <class Traits>
-void encode_row(const float* values, int64_t k, int64_t group_size, const GroupParams* params,
-                WeightRow row, float* scale, float* zero, int* codes) {
-  const int64_t groups = k / group_size;
-  Traits::encode_params(params, groups, group_size, row);
-  Traits::decode_params(row, groups, group_size, scale, zero);
-  for (int64_t j = 0; j < k; ++j) {
-    const float step = scale[j / group_size];
-    const float shift = zero[j / group_size];
-    const float raw =
-        Traits::kInfo.value == Value::Zero ? values[j] / step + shift : (values[j] + shift) / step;
-    const float code = step == 0 ? 0 : std::nearbyint(raw);
-    codes[j] = static_cast<int>(std::clamp<float>(code, Traits::kMinCode, Traits::kMaxCode));
+class RowEncoder {
+ public:
+  RowEncoder(int64_t k, int64_t group_size)
+      : k_(k),
+        group_size_(group_size),
+        groups_(k / group_size),
+        scale_(groups_),
+        zero_(groups_),
+        codes_(k) {}
+
+  // Stores params and, under what a decoder makes of them, the nearest codes of the values.
+  void encode(const float* values, const GroupParams* params, WeightRow row) {
+    Traits::encode_params(params, groups_, group_size_, row);
+    Traits::decode_params(row, groups_, group_size_, scale_.data(), zero_.data());
+    for (int64_t j = 0; j < k_; ++j) {
+      const float step = scale_[j / group_size_];
+      const float shift = zero_[j / group_size_];
+      const float raw = Traits::kInfo.value == Value::Zero ? values[j] / step + shift
+                                                           : (values[j] + shift) / step;
+      const float code = step == 0 ? 0 : std::nearbyint(raw);
+      codes_[j] = static_cast<int>(std::clamp<float>(code, Traits::kMinCode, Traits::kMaxCode));
+    }
+    Traits::pack_codes(codes_.data(), k_, row);
   }
-  Traits::pack_codes(codes, k, row);
-}
+
+  // Of every group, the sparse norm of the error that the last row was encoded with.
+  void errors(const float* values, float* rest, double* norms) const {
+    for (int64_t j = 0; j < k_; ++j) {
+      const int64_t group = j / group_size_;
+      rest[j] = values[j] - value_of(Traits::kInfo.value, static_cast<float>(codes_[j]),
+                                     scale_[group], zero_[group]);
+    }
+    for (int64_t i = 0; i < groups_; ++i) {
+      norms[i] = sparse_norm(rest + i * group_size_, group_size_);
+    }
+  }
+
+ private:
+  int64_t k_, group_size_, groups_;
+  Scratch<float> scale_, zero_;
+  Scratch<int> codes_;
+};
 
 template <class Traits>
-GroupParams choose_params(const float* values, int64_t count, Method method) {
+GroupParams minmax_params(const float* values, int64_t count, bool symmetric) {
   constexpr int kMiddle = (Traits::kMinCode + Traits::kMaxCode + 1) / 2;
   const auto range = std::minmax_element(values, values + count);
   double lo = *range.first, hi = *range.second;
-  if (method == Method::MinMaxSymmetric) {
+  if (symmetric) {
     const double step = std::max(-lo, hi) / (Traits::kMaxCode - kMiddle);
     lo = (Traits::kMinCode - kMiddle) * step;
     hi = (Traits::kMaxCode - kMiddle) * step;
   }
-  const GroupParams params = Traits::params_of_range(lo, hi);
-  if (method != Method::Hqq) return params;
-  return hqq_params(values, count, Traits::kInfo, Traits::kMinCode, Traits::kMaxCode, params);
+  return Traits::params_of_range(lo, hi);
 }
+
+// Quantizes rows by one method.
+template <class Traits>
+class RowQuantizer {
+ public:
+  RowQuantizer(int64_t k, int64_t group_size, Method method)
+      : group_size_(group_size),
+        groups_(k / group_size),
+        method_(method),
+        encoder_(k, group_size),
+        params_(groups_),
+        rest_(method == Method::Hqq ? k : 0),
+        better_(method == Method::Hqq ? groups_ : 0),
+        norms_(method == Method::Hqq ? 2 * groups_ : 0) {}
+
+  void quantize(const float* values, WeightRow row) {
+    for (int64_t i = 0; i < groups_; ++i) {
+      params_[i] = minmax_params<Traits>(values + i * group_size_, group_size_,
+                                         method_ == Method::MinMaxSymmetric);
+    }
+    encoder_.encode(values, params_.data(), row);
+    if (method_ == Method::Hqq) improve(values, row);
+  }
+
+ private:
+  // Takes the parameters of HQQ for the groups where the errors are smaller with them also when
+  // rounded as they are stored.
+  void improve(const float* values, WeightRow row) {
+    double* before = norms_.data();
+    double* after = before + groups_;
+    encoder_.errors(values, rest_.data(), before);
+    for (int64_t i = 0; i < groups_; ++i) {
+      better_[i] = hqq_params(values + i * group_size_, group_size_, Traits::kInfo,
+                              Traits::kMinCode, Traits::kMaxCode, params_[i]);
+    }
+    encoder_.encode(values, better_.data(), row);
+    encoder_.errors(values, rest_.data(), after);
+    bool all_better = true;
+    for (int64_t i = 0; i < groups_; ++i) {
+      if (after[i] <= before[i]) continue;
+      better_[i] = params_[i];
+      all_better = false;
+    }
+    if (!all_better) encoder_.encode(values, better_.data(), row);
+  }
+
+  int64_t group_size_, groups_;
+  Method method_;
+  RowEncoder<Traits> encoder_;
+  Scratch<GroupParams> params_;
+  Scratch<float> rest_;
+  Scratch<GroupParams> better_;
+  Scratch<double> norms_;
+};
 
 template <class T>
 void quantize(const Tensor& values, const Weight& weight, Method method, const Progress& progress) {
-  const int64_t n = weight.n(), k = weight.k(), g = weight.group_size(), groups = k / g;
+  const int64_t n = weight.n(), k = weight.k(), g = weight.group_size();
   const int64_t row_stride = values.stride(-2), stride = values.stride(-1);
   const int64_t batch_stride = weight.is_stack() ? values.stride(0) : 0;
   const T* data = values.data<T>();
@@ -78,9 +157,8 @@ void quantize(const Tensor& values, const Weight& weight, Method method, const P
   visit_format(weight.format(), [&](auto traits) {
     using Traits = decltype(traits);
     for_rows(weight.batch() * n, k, progress, [&](int64_t begin, int64_t end) {
-      Scratch<float> row(k), scale(groups), zero(groups);
-      Scratch<GroupParams> params(groups);
-      Scratch<int> codes(k);
+      Scratch<float> row(k);
+      RowQuantizer<Traits> quantizer(k, g, method);
       for (int64_t i = begin; i < end; ++i) {
         const T* source = data + i / n * batch_stride + i % n * row_stride;
         const int64_t bad = read_row(source, stride, k, traits.kInfo.largest, row.data());
@@ -90,11 +168,7 @@ void quantize(const Tensor& values, const Weight& weight, Method method, const P
           }
           return;  // the rest of this piece comes later
         }
-        for (int64_t j = 0; j < groups; ++j) {
-          params[j] = choose_params<Traits>(row.data() + j * g, g, method);
-        }
-        encode_row<Traits>(row.data(), k, g, params.data(), weight.row(i % n, i / n), scale.data(),
-                           zero.data(), codes.data());
+        quantizer.quantize(row.data(), weight.row(i % n, i / n));
       }
     });
   });
@@ -134,6 +208,7 @@ void convert_rows(const Weight& from, const Weight& to, const Progress& progress
     Scratch<float> values(k), scale(groups), zero(groups);
     Scratch<GroupParams> params(groups);
     Scratch<int> codes(k);
+    RowEncoder<To> encoder(k, g);
     for (int64_t i = begin; i < end; ++i) {
       const WeightRow row = from.row(i % n, i / n);
       From::unpack_codes(row, k, codes.data());
@@ -145,8 +220,7 @@ void convert_rows(const Weight& from, const Weight& to, const Progress& progress
       for (int64_t j = 0; j < groups; ++j) {
         params[j] = convert_params<From, To>(scale[j], zero[j], values.data() + j * g, g);
       }
-      encode_row<To>(values.data(), k, g, params.data(), to.row(i % n, i / n), scale.data(),
-                     zero.data(), codes.data());
+      encoder.encode(values.data(), params.data(), to.row(i % n, i / n));
     }
   });
 }
