@@ -4,6 +4,7 @@ from ._core import Error
 
 # The statuses of cpp/aotiny/core/status.h that modules in Python have a use for.
 _CODES = {
+    "InvalidState": 0x02,
     "NotSupported": 0x10,
     "InvalidArgument": 0x12,
     "InvalidType": 0x13,

@@ -62,6 +62,7 @@ def test_every_format_there_and_back(tmp_path, format, variant, shape):
 @pytest.mark.parametrize("n", [1, 7, 33])
 def test_odd_numbers_of_rows(tmp_path, n):
     saved = {str(k): weight(n, k, variant="A") for k in (32, 96, 160)}
+    saved |= {"a.qdata": weight(n, 64), "a": weight(n, 96)}  # a weight called as a plane is
     aotiny.save_file(saved, tmp_path / "w.safetensors")
     assert aotiny.load_file(tmp_path / "w.safetensors") == saved
 
@@ -384,4 +385,6 @@ def test_the_writer_takes_what_was_planned_and_all_of_it(tmp_path):
         writer.write("b", dense)  # any order
         writer.write("a", weight(4, 64))
         assert not path.exists()
+    with pytest.raises(aotiny.Error, match="in a with block, and not after it"):
+        writer.write("b", dense)
     assert list(aotiny.load_file(path)) == ["a", "b"]

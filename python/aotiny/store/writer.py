@@ -1,5 +1,6 @@
 """Writing a file, tensor by tensor."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 
@@ -39,28 +40,34 @@ class Writer:
         self._plans = dict(plans)
         self._missing = dict.fromkeys(self._plans)  # names, in order
         try:
-            first, header = build_header(*_layout(self._plans, metadata or {}))
+            self._first, header = build_header(*_layout(self._plans, metadata or {}))
         except Error as failure:
             raise error(f"{self.path}: {failure}", failure.name) from None
         self._tensors = header.tensors
         self._data_begin = header.data_begin
+        self._file: int | None = None
+
+    def __enter__(self) -> "Writer":
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             raise error(f"{self.path} is not a regular file", "AccessFailed")
-        folder, name = os.path.split(self.path)
-        self._temporary = os.path.join(folder, f".{name[:200]}.{os.urandom(6).hex()}.tmp")
+        folder = os.path.dirname(self.path)
+        self._temporary = os.path.join(folder, f".aotiny-{os.urandom(8).hex()}.tmp")
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(self._temporary, flags, 0o666)
         except OSError as failure:
             raise os_error(self.path, failure) from None
         try:
-            self._put(first, 0)
+            self._put(self._first, 0)
         except BaseException:
             self._abandon()
             raise
+        return self
 
     def write(self, name: str, value: Weight | Tensor) -> None:
         """Writes one of the planned weights or tensors; raises aotiny.Error if it is another."""
+        if self._file is None:
+            raise error(f"{self.path} is written in a with block, and not after it", "InvalidState")
         if name not in self._missing:
             state = "written already" if name in self._plans else "not in the plan"
             raise error(f"{self.path}: {quoted(name)} is {state}")
@@ -82,6 +89,7 @@ class Writer:
             self._put(memoryview(flat), self._data_begin + info.begin)
 
     def _put(self, content: bytes | memoryview, where: int) -> None:
+        assert self._file is not None
         try:
             rest = memoryview(content)
             while rest:
@@ -90,18 +98,22 @@ class Writer:
         except OSError as failure:
             raise os_error(self.path, failure) from None
 
-    def _abandon(self) -> None:
+    def _close(self) -> None:
+        assert self._file is not None
         os.close(self._file)
-        os.unlink(self._temporary)
+        self._file = None
 
-    def __enter__(self) -> "Writer":
-        return self
+    def _abandon(self) -> None:
+        self._close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._abandon()
             return
         try:
+            assert self._file is not None
             if self._missing:
                 raise error(f"{self.path}: {quoted(next(iter(self._missing)))} was not written")
             os.fsync(self._file)  # or a crash could leave the name without the bytes
@@ -112,7 +124,7 @@ class Writer:
         except BaseException:
             self._abandon()
             raise
-        os.close(self._file)
+        self._close()
 
 
 def _layout(
