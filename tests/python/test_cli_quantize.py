@@ -59,7 +59,7 @@ def tensors() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory):
     path = tmp_path_factory.mktemp("dense") / "in.safetensors"
-    safetensors.torch.save_file(tensors(), path, {"format": "pt", "who": "me"})
+    safetensors.torch.save_file(tensors(), path, {"who": "me"})
     return path
 
 
@@ -110,7 +110,7 @@ def test_matrices_are_quantized_and_the_rest_is_kept(dense, tmp_path):
     decoded = np.concatenate([loaded[name].dequantize().numpy().ravel() for name in names])
     assert totals["snr_db"] == pytest.approx(snr(flat, decoded), abs=1e-4)
     assert totals["max_error"] == max(entries[name]["max_error"] for name in names)
-    assert aotiny.store.StoreFile(out).metadata == {"format": "pt", "who": "me"}
+    assert aotiny.store.StoreFile(out).metadata == {"who": "me"}
 
 
 def test_the_report_in_words(dense, tmp_path):
@@ -239,7 +239,7 @@ def test_inspect_a_store(dense, tmp_path):
     found = json.loads(success("inspect", out, "--json"))
     loaded = aotiny.load_file(out)
     assert (found["kind"], found["version"]) == ("safetensors", "1")
-    assert found["metadata"] == {"format": "pt", "who": "me"}
+    assert found["metadata"] == {"who": "me"}
     assert found["totals"] == {
         "tensors": 9,
         "weights": 2,
@@ -254,14 +254,14 @@ def test_inspect_a_store(dense, tmp_path):
     }  # fmt: skip
     assert entries["ids"] == {"shape": [2, 64], "dtype": "int64", "nbytes": 1024}
     text = success("inspect", out)
-    assert text.startswith("safetensors, version 1\n  format: pt\n  who: me\n")
+    assert text.startswith("safetensors, version 1\n  who: me\n")
     assert "9 tensors, 2 of them quantized; " in text
     assert re.search(r"a\.weight +\[24, 64\] +CoalescedInt4 B g32 +5.000 +960\n", text)
 
 
 def test_inspect_other_peoples_files(dense, tmp_path):
     text = success("inspect", dense)
-    assert text.startswith("safetensors\n  format: pt\n")
+    assert text.startswith("safetensors\n  who: me\n")
     assert "9 tensors, 0 of them quantized" in text
     path = tmp_path / "odd.SAFETENSORS"
     safetensors.torch.save_file(

@@ -9,7 +9,7 @@ import json
 import math
 from pathlib import Path
 
-from .sources import SUFFIXES, Source, open_source
+from .sources import SUFFIXES, Source
 from .table import bytes_text, format_text, table_lines
 
 HELP = "show what is in a package or a file of weights"
@@ -30,7 +30,7 @@ def execute(options: argparse.Namespace) -> None:
     if Path(options.file).suffix.lower() in SUFFIXES:
         if options.verify:
             raise ValueError(f"{options.file} has no checksums to verify; .pt2 packages have")
-        description = _describe(open_source(options.file))
+        description = _describe(Source(options.file))
         lines = _file_lines
     else:
         description = aotiny.inspect(options.file)
@@ -50,7 +50,7 @@ def _describe(source: Source) -> dict:
     return {
         "kind": source.kind,
         "version": source.version,
-        "metadata": source.metadata,
+        "metadata": dict(source.metadata),
         "totals": {
             "tensors": len(tensors),
             "weights": sum("type" in tensor for tensor in tensors),

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .sources import Source, open_source
+from .sources import Source
 from .table import bytes_text, format_text, table_lines
 
 HELP = "quantize a .safetensors or .gguf file"
@@ -62,7 +62,7 @@ def execute(options: argparse.Namespace) -> None:
     from aotiny.store import WeightPlan, Writer
 
     _check_paths(options.input, options.output)
-    source = open_source(options.input)
+    source = Source(options.input)
     if options.format is None and source.kind != "gguf":
         raise ValueError(f"--format is needed for {options.input}; only .gguf has a default")
     plans, kept = _plan(source, options)

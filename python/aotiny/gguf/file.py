@@ -9,6 +9,7 @@ from typing import Any
 
 from .._core import Error, Tensor, Weight, gguf_types, read_gguf
 from ..errors import error, os_error
+from ..store.plan import Plan, TensorPlan, WeightPlan
 from .header import Header, TensorInfo, read_header
 
 # GGUF types that are mapped as they are, and their dtypes.
@@ -119,6 +120,20 @@ class GGUFFile(Mapping):
         """The GGUF type ('Q4_K'), the shape [..., N, K], offset and nbytes in the file."""
         return self._header.tensors[name]
 
+    def plan(self, name: str) -> Plan:
+        """What file[name] will make: type, variant, shape and group size, or dtype and shape.
+
+        Raises aotiny.Error for a tensor that cannot be loaded.
+        """
+        info = self._header.tensors[name]
+        reason = _reason(info)
+        if reason:
+            raise error(f"{self.path}: {name} {reason}", "NotSupported")
+        if info.type in DENSE_TYPES:
+            return TensorPlan(DENSE_TYPES[info.type], info.shape)
+        type, variant, group_size = _QUANTIZED[info.type]
+        return WeightPlan(type, variant, info.shape, group_size)
+
     def unsupported(self) -> dict[str, str]:
         """The tensors that cannot be loaded, and why."""
         reasons = {name: _reason(info) for name, info in self._header.tensors.items()}
@@ -131,9 +146,7 @@ class GGUFFile(Mapping):
         if info.type in DENSE_TYPES:
             data = self._bytes[info.offset : info.offset + info.nbytes]
             return data.view(DENSE_TYPES[info.type]).reshape(info.shape)
-        reason = _reason(info)
-        if reason:
-            raise error(f"{self.path}: {name} {reason}", "NotSupported")
+        self.plan(name)  # or there is none
         try:
             return read_gguf(self._file.fileno(), info.offset, info.type, info.shape)
         except Error as failure:
