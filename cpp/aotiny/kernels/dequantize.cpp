@@ -33,6 +33,19 @@ const int8_t* unpack(ExactInt4Traits, const DequantizeKernels& kernels, WeightRo
   return room;
 }
 
+const int8_t* unpack(ExactInt5Traits, const DequantizeKernels& kernels, WeightRow row, int64_t k,
+                     int8_t* room) {
+  kernels.unpack_int5(row.plane[0], row.plane[1], k, room);
+  return room;
+}
+
+template <Metadata kMetadata>
+const int8_t* unpack(PlanarInt6Traits<kMetadata>, const DequantizeKernels& kernels, WeightRow row,
+                     int64_t k, int8_t* room) {
+  kernels.unpack_int6(row.plane[0], row.plane[1], k, room);
+  return room;
+}
+
 template <Metadata kMetadata>
 const int8_t* unpack(Int8Traits<kMetadata>, const DequantizeKernels&, WeightRow row, int64_t,
                      int8_t*) {

@@ -17,6 +17,10 @@ struct DequantizeKernels {
   void (*unpack_nibbles)(const uint8_t* in, int64_t k, int8_t* codes);
   void (*unpack_signed_nibbles)(const uint8_t* in, int64_t k, int8_t* codes);
 
+  // As exact_int5.h and planar_int6.h draw them, to 0..31 and −32..31.
+  void (*unpack_int5)(const uint8_t* ql, const uint8_t* qh, int64_t k, int8_t* codes);
+  void (*unpack_int6)(const uint8_t* ql, const uint8_t* qh, int64_t k, int8_t* codes);
+
   // A row of Layout::Tiles, as int4_tile_packed.h draws it, to −8..7: `words` (1, 2 or 4) 32-bit
   // words a lane, tiles `step` words apart.
   void (*unpack_tiles)(const uint32_t* in, int64_t step, int words, int64_t k, int8_t* codes);
