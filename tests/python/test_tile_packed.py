@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import aotiny
-
-torch = pytest.importorskip("torch")
+from weight_formulas import pack_tiles
 
 DATA = np.load(Path(__file__).parents[1] / "data/tile_packed.npz")
 CASES = sorted({name.partition(".")[0] for name in DATA.files})
@@ -110,7 +110,7 @@ def test_products_agree_with_torchs_cpu_op(n, k, group_size, dtype):
     theirs = torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, group_size, pairs.to(dtype))
     for variant in ("2", "4", "8"):
         weight = aotiny.Int4TilePacked.from_tensors(
-            qdata=pack(codes, int(variant)), scales_and_zeros=pairs, group_size=group_size
+            qdata=pack_tiles(codes, int(variant)), scales_and_zeros=pairs, group_size=group_size
         )
         ours = torch.from_dlpack(aotiny.weight_int4pack_mm(x, weight))
         assert ours.dtype == dtype
@@ -120,22 +120,11 @@ def test_products_agree_with_torchs_cpu_op(n, k, group_size, dtype):
         assert (difference <= tolerance * theirs.double().abs() + 1e-6 * size).all()
 
 
-def pack(codes: np.ndarray, inner: int) -> np.ndarray:
-    """codes [N, K] as int32 [N/8, K/(16·t), 32, t/2]: the layout written as one formula."""
-    n, k = codes.shape
-    shape = (n // 8, k // (16 * inner), 32, inner // 2)
-    tile, k_tile, lane, word = np.indices(shape)
-    words = np.zeros(shape, np.uint32)
-    for nibble, place in enumerate([0, 2, 4, 6, 1, 3, 5, 7]):  # v0..v7 of the word
-        half, offset = divmod(place, 4)
-        column = 16 * (k_tile * inner + 2 * word + half) + 2 * (lane % 4) + [0, 1, 8, 9][offset]
-        words |= codes[8 * tile + lane // 4, column].astype(np.uint32) << np.uint32(4 * nibble)
-    return words.view(np.int32)
-
-
 @cases
 def test_the_formula_packs_as_torch_does(case):
-    np.testing.assert_array_equal(pack(case.codes, case.packed.shape[3] * 2), case.packed.numpy())
+    np.testing.assert_array_equal(
+        pack_tiles(case.codes, case.packed.shape[3] * 2), case.packed.numpy()
+    )
 
 
 @cases

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kPanelUnit = 8;            // rows that share the tiles of a format
 constexpr int64_t kPanelRows = 64;           // columns of y that gemm finishes at once
-constexpr int64_t kPanelBytes = 512 * 1024;  // to stay in the L2 cache
+constexpr int64_t kPanelBytes = 256 * 1024;  // to stay in the L2 cache
 constexpr int64_t kDepth = 512;              // of k at once: a dozen rows of x stay in the L1 cache
 constexpr int64_t kGrainProducts = 1 << 19;  // multiply-adds that outweigh a thread's start
 constexpr int64_t kDequantizeRows = 8;       // dequantizing costs as much as this many rows of x
