@@ -30,7 +30,7 @@ struct Workspace {
   static int64_t edge_bytes(const PlainMmArgs& args, const PlainMmKernels& kernels) {
     int64_t total = 0;
     for (size_t i = 0; i < format_info(args.format).planes.size(); ++i) {
-      total += kernels.lanes * args.stride[i] + kOverRead;
+      total += kernels.lanes * row_bytes(format_info(args.format).planes[i], args) + kOverRead;
     }
     return total;
   }
@@ -59,13 +59,18 @@ PlainPanel panel_at(const PlainMmArgs& args, int64_t n0, int lanes, const Worksp
   }
   if (inside) return panel;
   uint8_t* out = workspace.edge.data();
+  const int64_t rows = std::min<int64_t>(lanes, args.n - n0);
   for (size_t i = 0; i < specs.size(); ++i) {
-    const int64_t room = lanes * panel.stride[i] + kOverRead;
-    const int64_t used = (std::min<int64_t>(lanes, args.n - n0) - 1) * panel.stride[i] +
-                         Workspace::row_bytes(specs[i], args);
-    std::memcpy(out, panel.plane[i], static_cast<size_t>(used));
-    std::memset(out + used, 0, static_cast<size_t>(room - used));
+    // Row by row and dense: the strides of views are of any size, and of one row have no meaning.
+    const int64_t width = Workspace::row_bytes(specs[i], args);
+    for (int64_t row = 0; row < rows; ++row) {
+      std::memcpy(out + row * width, panel.plane[i] + row * panel.stride[i],
+                  static_cast<size_t>(width));
+    }
+    const int64_t room = lanes * width + kOverRead;
+    std::memset(out + rows * width, 0, static_cast<size_t>(room - rows * width));
     panel.plane[i] = out;
+    panel.stride[i] = width;
     out += room;
   }
   return panel;
