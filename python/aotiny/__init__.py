@@ -22,6 +22,7 @@ from ._core import (
     Weight,
     allocator_stats,
     bmm,
+    cat,
     convert,
     embedding,
     empty,
@@ -34,6 +35,7 @@ from ._core import (
     load_library,
     matmul,
     quantize,
+    stack,
     weight_int4pack_mm,
 )
 
@@ -59,6 +61,7 @@ __all__ = [
     "Weight",
     "allocator_stats",
     "bmm",
+    "cat",
     "cmake_prefix",
     "convert",
     "embedding",
@@ -76,6 +79,7 @@ __all__ = [
     "matmul",
     "quantize",
     "save_file",
+    "stack",
     "weight_int4pack_mm",
 ]
 

@@ -282,7 +282,7 @@ Weight convert(const Weight& weight, FormatId format, const Progress& progress) 
       }
     });
   });
-  return result;
+  return weight.is_transposed() ? result.transposed() : result;
 }
 
 }  // namespace aotiny

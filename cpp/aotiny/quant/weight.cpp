@@ -38,21 +38,24 @@ void check_plane(const FormatInfo& info, const PlaneSpec& spec, const Tensor& gi
 }  // namespace
 
 bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane) {
+  const auto steps = [&plane](int64_t dim, int64_t stride) {
+    return plane.size(dim) == 1 || plane.stride(dim) == stride;
+  };
   switch (spec.layout) {
     case Layout::Tiles:
-      return plane.stride(-1) == 1 && (plane.stride(-2) == spec.count);
+      return steps(-1, 1) && steps(-2, spec.count);
     case Layout::Groups:
-      return plane.stride(-1) == 1 && (spec.count == 1 || plane.stride(-2) == spec.count);
+      return steps(-1, 1) && (spec.count == 1 || steps(-2, spec.count));
     default:
-      return (plane.size(-1) == 1 || plane.stride(-1) == 1) &&
-             (spec.per != Per::Row || plane.size(-2) == 1 || plane.stride(-2) == spec.count);
+      return steps(-1, 1) && (spec.per != Per::Row || steps(-2, spec.count));
   }
 }
 
-Weight::Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size)
+Weight::Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size, bool readonly)
     : format_(format),
       info_(&format_info(format)),
       group_size_(group_size),
+      is_readonly_(readonly),
       planes_(std::move(planes)) {
   const std::span<const PlaneSpec> specs = info_->planes;
   require(planes_.size() == specs.size(), Status::InvalidArgument, info_->name, info_->variant,
@@ -102,7 +105,19 @@ Weight Weight::empty(FormatId format, int64_t n, int64_t k, int64_t group_size,
 }
 
 std::vector<int64_t> Weight::sizes() const {
-  return with_batch({n_, k_}, is_stack_ ? std::optional(batch_) : std::nullopt);
+  return with_batch(is_transposed_ ? std::vector<int64_t>{k_, n_} : std::vector<int64_t>{n_, k_},
+                    is_stack_ ? std::optional(batch_) : std::nullopt);
+}
+
+Weight Weight::transposed() const {
+  Weight result = *this;
+  result.is_transposed_ = !is_transposed_;
+  return result;
+}
+
+void Weight::check_not_transposed(const char* what) const {
+  require(!is_transposed_, Status::InvalidArgument, what, ": the weight is a transposed view ",
+          Shape{sizes()}, "; its transpose (mT) ", Shape{transposed().sizes()}, " is what packs K");
 }
 
 bool Weight::is_contiguous() const noexcept {
@@ -149,7 +164,8 @@ int64_t Weight::row_stride(int plane) const noexcept {
 Tensor Weight::dequantize() const {
   require(device() == kCPU, Status::NotImplemented, info_->name, ": dequantize of a weight on ",
           device());
-  Tensor result = Tensor::empty(sizes(), DType::Float32);
+  Tensor result = Tensor::empty(
+      with_batch({n_, k_}, is_stack_ ? std::optional(batch_) : std::nullopt), DType::Float32);
   float* out = result.data<float>();
   const int64_t groups = k_ / group_size_;
   visit_format(format_, [&](auto traits) {
@@ -168,7 +184,7 @@ Tensor Weight::dequantize() const {
       }
     });
   });
-  return result;
+  return is_transposed_ ? result.transpose(-2, -1).contiguous() : result;
 }
 
 void Weight::check_values() const {
@@ -183,7 +199,8 @@ void Weight::check_values() const {
 }
 
 bool Weight::operator==(const Weight& other) const {
-  if (format_ != other.format_ || sizes() != other.sizes() || group_size_ != other.group_size_) {
+  if (format_ != other.format_ || sizes() != other.sizes() || group_size_ != other.group_size_ ||
+      is_transposed_ != other.is_transposed_) {
     return false;
   }
   require(device() == kCPU && other.device() == kCPU, Status::NotImplemented, info_->name,

@@ -14,12 +14,16 @@ bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane);
 
 // W [N, K], or a stack of B such [B, N, K]. Copying shares the planes, and so do the views that
 // views.h makes: a plane need not be contiguous.
+//
+// A transposed weight has the same planes and reads as [K, N] or [B, K, N]: only sizes() and
+// dequantize() differ, while n(), k(), row() and the planes remain those of [N, K].
 class Weight {
  public:
   // Takes the planes in the order of the format's list. Fails with InvalidArgument or InvalidType,
   // naming the plane and giving the numbers, unless all are on one device, of the format's dtypes
   // and of the shapes that the first plane's and the group size imply, with dense rows.
-  Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size);
+  // `readonly` says that the memory of one of them must not be written to.
+  Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size, bool readonly = false);
 
   // Uninitialised planes for [n, k], or [batch, n, k] if `batch` is given; fails as check_shape.
   static Weight empty(FormatId format, int64_t n, int64_t k, int64_t group_size,
@@ -34,8 +38,13 @@ class Weight {
   int64_t group_size() const noexcept { return group_size_; }
   const std::vector<Tensor>& planes() const noexcept { return planes_; }
   Device device() const noexcept { return planes_[0].device(); }
-  std::vector<int64_t> sizes() const;  // [N, K] or [B, N, K]
+  std::vector<int64_t> sizes() const;  // [N, K] or [B, N, K]; transposed [K, N] or [B, K, N]
   bool is_contiguous() const noexcept;
+  bool is_readonly() const noexcept { return is_readonly_; }
+  bool is_transposed() const noexcept { return is_transposed_; }
+  Weight transposed() const;  // shares the planes; twice is the weight itself
+  // Fails with InvalidArgument, beginning with `what` and saying what to give instead.
+  void check_not_transposed(const char* what) const;
 
   size_t nbytes() const noexcept;           // of all planes
   double bits_per_weight() const noexcept;  // metadata included
@@ -51,14 +60,14 @@ class Weight {
   // makes and every product would pass on.
   void check_values() const;
 
-  // The same format, shape and group size, and the same bytes, whatever the strides.
+  // The same format, shape, orientation and group size, and the same bytes, whatever the strides.
   bool operator==(const Weight& other) const;
 
  private:
   FormatId format_;
   const FormatInfo* info_;
   int64_t n_, k_, batch_, group_size_;
-  bool is_stack_;
+  bool is_stack_, is_readonly_, is_transposed_ = false;
   std::vector<Tensor> planes_;
 };
 

@@ -25,6 +25,7 @@ void check_weight(const char* op, const Weight& weight, bool stack) {
   require(weight.is_stack() == stack, Status::InvalidArgument, op, ": the weight has shape ",
           Shape{weight.sizes()},
           stack ? "; a single weight takes matmul" : "; a stack of weights takes bmm");
+  weight.check_not_transposed(op);
 }
 
 void check_x(const char* op, const Tensor& x) {

@@ -54,12 +54,15 @@ template <class Typed>
 Typed from_tensors(int64_t group_size, const py::kwargs& named) {
   const FormatId format = format_of_planes(Typed::kName, named);
   std::vector<Tensor> planes;
+  bool readonly = false;
   for (const PlaneSpec& spec : format_info(format).planes) {
-    const Tensor plane = to_tensor(named[spec.name], spec.name);
-    const bool may_be_shared = plane.ndim() < spec.ndim() || has_dense_rows(spec, plane);
-    planes.push_back(may_be_shared ? plane : plane.contiguous());
+    const PyTensor plane = import_object(named[spec.name], spec.name, std::nullopt);
+    const bool may_be_shared =
+        plane.tensor.ndim() < spec.ndim() || has_dense_rows(spec, plane.tensor);
+    planes.push_back(may_be_shared ? plane.tensor : plane.tensor.contiguous());
+    readonly = readonly || (plane.readonly && may_be_shared);
   }
-  Typed weight(Weight(format, std::move(planes), group_size));
+  Typed weight(Weight(format, std::move(planes), group_size, readonly));
   weight.check_values();
   return weight;
 }
@@ -90,14 +93,15 @@ py::tuple get_state(const Weight& weight) {
     planes.append(py::bytes(static_cast<const char*>(dense.raw_data()),
                             static_cast<size_t>(dense.numel()) * dense.itemsize()));
   }
-  return py::make_tuple(weight.info().name, weight.info().variant, weight.sizes(),
-                        weight.group_size(), planes);
+  const Weight plain = weight.is_transposed() ? weight.transposed() : weight;
+  return py::make_tuple(weight.info().name, weight.info().variant, plain.sizes(),
+                        weight.group_size(), planes, weight.is_transposed());
 }
 
 template <class Typed>
 Typed set_state(const py::tuple& state) {
-  require(state.size() == 5, Status::InvalidArgument, Typed::kName, ": a pickle of ", state.size(),
-          " parts, not 5");
+  require(state.size() == 6, Status::InvalidArgument, Typed::kName, ": a pickle of ", state.size(),
+          " parts, not 6");
   const auto sizes = py::cast<std::vector<int64_t>>(state[2]);
   require(sizes.size() == 2 || sizes.size() == 3, Status::InvalidArgument, Typed::kName,
           ": a pickle of shape ", Shape{sizes});
@@ -117,7 +121,7 @@ Typed set_state(const py::tuple& state) {
             nbytes);
     std::memcpy(plane.raw_data(), bytes.data(), nbytes);
   }
-  return Typed(std::move(weight));
+  return Typed(py::cast<bool>(state[5]) ? weight.transposed() : std::move(weight));
 }
 
 std::string repr(const Weight& weight) {
@@ -125,6 +129,7 @@ std::string repr(const Weight& weight) {
   text << "aotiny." << weight.info().name << "(shape=" << Shape{weight.sizes()}
        << ", group_size=" << weight.group_size();
   if (*weight.info().variant != '\0') text << ", variant='" << weight.info().variant << "'";
+  if (weight.is_transposed()) text << ", transposed";
   text.precision(4);
   text << ", " << weight.bits_per_weight() << " bits a weight)";
   return text.str();
@@ -163,11 +168,11 @@ void register_weight(py::module_& module) {
              "Dtype and shape of each plane that a weight of this type and shape has, by name.\n\n"
              "Raises aotiny.Error for types and variants that there are not, and for shapes and\n"
              "group sizes that do not fit.");
-  py::class_<Weight>(module, "Weight",
-                     "A quantized weight [N, K], or a stack of them [B, N, K], of some format.")
-      .def_property_readonly(
+  py::class_<Weight> type(
+      module, "Weight", "A quantized weight [N, K], or a stack of them [B, N, K], of some format.");
+  type.def_property_readonly(
           "shape", [](const Weight& w) { return py::tuple(py::cast(w.sizes())); },
-          "(N, K), or (B, N, K) of a stack.")
+          "(N, K), or (B, N, K) of a stack; of a transposed weight (K, N) or (B, K, N).")
       .def_property_readonly("group_size", &Weight::group_size)
       .def_property_readonly(
           "variant", [](const Weight& w) { return w.info().variant; },
@@ -175,7 +180,15 @@ void register_weight(py::module_& module) {
       .def_property_readonly("device", [](const Weight& w) { return to_string(w.device()); })
       .def_property_readonly("nbytes", &Weight::nbytes, "Of codes and metadata together.")
       .def_property_readonly("bits_per_weight", &Weight::bits_per_weight, "Metadata included.")
-      .def("tensors", &tensors, "The packed tensors by name, read-only, sharing their memory.")
+      .def_property_readonly("is_contiguous", &Weight::is_contiguous,
+                             "Whether every packed tensor is.")
+      .def_property_readonly("is_transposed", &Weight::is_transposed,
+                             "Whether it is read as (.., K, N) while its tensors hold (.., N, K).")
+      .def_property_readonly("readonly", &Weight::is_readonly,
+                             "Whether its memory must not be written to, as a mapped file's.")
+      .def("tensors", &tensors,
+           "The packed tensors by name, read-only, sharing their memory; those of a transposed\n"
+           "weight are the ones of the weight as (.., N, K).")
       .def(
           "dequantize",
           [](const Weight& weight) {
@@ -185,10 +198,11 @@ void register_weight(py::module_& module) {
             };
             return to_python(run());
           },
-          "The values, float32 [N, K].")
+          "The values, float32, of this shape.")
       .def(
           "__eq__", [](const Weight& a, const Weight& b) { return a == b; }, py::is_operator())
       .def("__repr__", &repr);
+  register_views(module, type);
   register_type<CoalescedInt4>(
       module,
       "4-bit codes: qdata uint8 [N, K/2], low nibble = even k; value (q - zero)·scale.\n\n"

@@ -9,4 +9,7 @@ namespace aotiny::bindings {
 // An object of the weight's own type (aotiny.CoalescedInt4, ...), sharing its planes.
 py::object typed(Weight weight);
 
+// The methods of Weight in views.cpp, and cat and stack.
+void register_views(py::module_& module, py::class_<Weight>& type);
+
 }  // namespace aotiny::bindings

@@ -60,6 +60,10 @@ Plan = TensorPlan | WeightPlan
 def plan_of(value: Weight | Tensor) -> Plan:
     """What a file needs to know to hold this."""
     if isinstance(value, Weight):
+        if value.is_transposed:
+            raise error(
+                f"a transposed weight {list(value.shape)} has no place in a file; save its mT"
+            )
         return WeightPlan(type(value).__name__, value.variant, value.shape, value.group_size)
     return TensorPlan(value.dtype, value.shape)
 

@@ -1,0 +1,57 @@
+"""The formats and variants of weights, for tests over all of them."""
+
+import numpy as np
+import pytest
+
+import aotiny
+
+KINDS = [
+    ("int4", "A"),
+    ("int4", "H"),
+    ("int4", "B"),
+    ("int4", "C"),
+    ("exact_int4", ""),
+    ("exact_int5", ""),
+    ("int6", "A"),
+    ("int6", "B"),
+    ("int6", "C"),
+    ("int8", "A"),
+    ("int8", "H"),
+    ("int4_plain", "bfloat16"),
+    ("int4_plain", "float16"),
+    ("int4_plain", "float32"),
+    ("int4_tile_packed", "2"),
+    ("int4_tile_packed", "4"),
+    ("int4_tile_packed", "8"),
+]
+# Those with products of int8 activations.
+PRODUCTS = [kind for kind in KINDS if kind[0] in ("int4", "exact_int4", "int8")]
+
+
+def over(kinds):
+    """A parameter `kind` for a test."""
+    return pytest.mark.parametrize("kind", kinds, ids=["-".join(kind) for kind in kinds])
+
+
+def group_for(kind, group_size: int) -> int:
+    return 32 if kind[0].startswith("exact") else group_size
+
+
+def cut_of(kind, group_size: int) -> tuple[int, int]:
+    """Where N and K can be cut: at multiples of these."""
+    format, variant = kind
+    if format == "int4_tile_packed":
+        return 8, max(16 * int(variant), group_size)
+    if format.startswith("exact") or variant == "C":
+        return 1, 256
+    return 1, group_size
+
+
+def random_weight(kind, shape, group_size: int = 32, seed: int = 0):
+    values = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * 0.05
+    format, variant = kind
+    return aotiny.quantize(values, format, group_for(kind, group_size), variant=variant)
+
+
+def dense(weight) -> np.ndarray:
+    return weight.dequantize().numpy()
