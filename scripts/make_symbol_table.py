@@ -23,7 +23,7 @@ FAMILIES = [
     (r"clone|copy_|tensor_copy_|zero_|assign_", "copies"),
     (r"new_|empty_|create_tensor|delete_tensor", "creation"),
     (r"proxy_executor_", "proxy"),
-    (r"cpu_(exact_)?int\d_plain_mm", "low-bit products"),
+    (r"cpu_((exact_)?int\d_plain_mm|weight_)", "low-bit products"),
     (r"cpu_(mm|addmm|bmm)_out|cpu__weight_int4pack", "products"),
     (r"cpu__scaled_dot_product", "attention"),
     (r"cpu_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),

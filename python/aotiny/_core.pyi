@@ -190,6 +190,17 @@ def convert(
     progress: Callable[[int, int], object] | None = None,
 ) -> Any: ...
 
+# --- planes -----------------------------------------------------------------------------------
+
+def plane_names(format: str, variant: str) -> list[str]: ...
+def weight_of_planes(format: str, variant: str, planes: Sequence[Any], group_size: int) -> Any: ...
+def shape_of_planes(
+    format: str,
+    variant: str,
+    planes: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+    group_size: int,
+) -> list[int]: ...
+
 # --- matmul -----------------------------------------------------------------------------------
 
 def matmul(

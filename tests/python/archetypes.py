@@ -201,28 +201,32 @@ class Nonzero(nn.Module):
 
 
 class PlainMm(nn.Module):
-    """aotiny's own operators called by name."""
+    """The C functions for one type of weight each, as models made elsewhere call them."""
 
     def __init__(self):
         super().__init__()
-        from aotiny import ops  # noqa: F401
-
         for name, tensor in pack_int4(torch.randn(48, 64)).items():
             self.register_buffer(f"int4_{name}", tensor)
         for name, tensor in pack_int8(torch.randn(64, 48 * 2)[:, :64]).items():
             self.register_buffer(f"int8_{name}", tensor)
 
     def forward(self, x):
-        y = torch.ops.aotiny.int8_plain_mm(x, self.int8_qdata, self.int8_scale, self.int8_zero, 32)
-        return torch.ops.aotiny.int4_plain_mm(
+        y = torch.ops.archetypes.int8_plain_mm(
+            x, self.int8_qdata, self.int8_scale, self.int8_zero, 32
+        )
+        return torch.ops.archetypes.int4_plain_mm(
             torch.tanh(y), self.int4_qdata, self.int4_scale, self.int4_zero, self.int4_steps, 32
         )
 
 
-def _aotiny_shims() -> dict:
-    from aotiny.ops import C_SHIMS
-
-    return C_SHIMS
+def _plain_mm_shims() -> dict:
+    return {
+        getattr(torch.ops.archetypes, name).default: [
+            f"AOTITorchError aoti_torch_cpu_{name}("
+            f"{'AtenTensorHandle, ' * tensors}int64_t, AtenTensorHandle*)"
+        ]
+        for name, tensors in (("int4_plain_mm", 5), ("int8_plain_mm", 4))
+    }
 
 
 def _plain_mm_oracle(module: PlainMm, x):
@@ -254,6 +258,16 @@ USER_LIBRARY.impl("axpy", lambda x, y, alpha: alpha * x + y, "CPU")
 torch.library.register_fake(
     "archetypes::axpy", lambda x, y, alpha: torch.empty(x.shape), lib=USER_LIBRARY
 )
+for _name, _planes in (
+    ("int4_plain_mm", "Tensor qdata, Tensor scale, Tensor zero, Tensor steps"),
+    ("int8_plain_mm", "Tensor qdata, Tensor scale, Tensor zero"),
+):
+    USER_LIBRARY.define(f"{_name}(Tensor x, {_planes}, int group_size) -> Tensor")
+    torch.library.register_fake(
+        f"archetypes::{_name}",
+        lambda x, qdata, *rest: x.new_empty(*x.shape[:-1], qdata.shape[0]),
+        lib=USER_LIBRARY,
+    )
 
 
 def _user_shims() -> dict:
@@ -353,7 +367,7 @@ ARCHETYPES: dict[str, Archetype] = {
         [(_randn(n, 64, seed=n),) for n in (1, 11)],
         dynamic_shapes=({0: BATCH},),
         tolerance=1e-2,  # tanh may differ in the last bit, and a code then falls the other way
-        custom_ops=_aotiny_shims,
+        custom_ops=_plain_mm_shims,
         oracle=_plain_mm_oracle,
     ),
     "user_op": Archetype(

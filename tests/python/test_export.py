@@ -16,8 +16,9 @@ from aotiny.exporter import export as export_module  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
 from aotiny.exporter.manifest import Dimensions, describe, mutated_buffers  # noqa: E402
 from aotiny.exporter.progress import Progress  # noqa: E402
-from aotiny.exporter.quantize import QuantizedLinear, quantize_linears  # noqa: E402
 from aotiny.exporter.target import TARGETS, choose_target  # noqa: E402
+from aotiny.exporter.weights import planes_to_buffers, shared_copy  # noqa: E402
+from aotiny.torch import WeightTensor, quantize_  # noqa: E402
 from plain_reference import int8_values, unpack_int4_weight  # noqa: E402
 
 
@@ -140,14 +141,16 @@ class Tower(nn.Module):
 
 
 @pytest.mark.parametrize("format", ["int8", "int4"])
-def test_quantize_works_on_a_copy_and_lists_what_it_did(format):
+def test_quantized_weights_become_buffers_of_a_copy(format):
     torch.manual_seed(0)
     module = Tower().eval()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    result, report = quantize_linears(module, format)
-    assert type(module.first) is nn.Linear
+    result = shared_copy(module)
+    report = quantize_(result, format, embeddings=False)
+    planes_to_buffers(result)
+    assert type(module.first) is nn.Linear and type(module.first.weight) is nn.Parameter
     assert all(torch.equal(module.state_dict()[name], tensor) for name, tensor in before.items())
-    assert isinstance(result.first, QuantizedLinear) and result.again is result.first
+    assert isinstance(result.first.weight, WeightTensor) and result.again is result.first
     assert report.quantized == ["first", "again", "deep.0"]
     assert "40" in report.skipped["odd"] and "attention.out_proj" in report.skipped
     # Shared, not copied: quantizing a large model must not double what it keeps.
@@ -161,41 +164,6 @@ def test_quantize_works_on_a_copy_and_lists_what_it_did(format):
         weight = int8_values(packed.qdata, packed.scale, packed.zero, 32)
     error = (weight - module.first.weight).abs().max() / module.first.weight.abs().max()
     assert error < (0.08 if format == "int4" else 0.01)
-
-
-def test_quantize_filter_and_refusals():
-    module = Tower().eval()
-    _, report = quantize_linears(module, "int8", layer_filter=lambda name, layer: name == "deep.0")
-    assert report.quantized == ["deep.0"] and "filter" in report.skipped["first"]
-    with pytest.raises(ValueError, match="int4, int8"):
-        quantize_linears(module, "int3")
-    with pytest.raises(ValueError, match="33"):
-        quantize_linears(module, "int4", group_size=33)
-    with pytest.raises(ValueError, match="no linear layer"):
-        quantize_linears(nn.Sequential(nn.Linear(31, 4)), "int4")
-    broken = nn.Sequential(nn.Linear(32, 4))
-    with torch.no_grad():
-        broken[0].weight[2, 3] = float("nan")
-    with pytest.raises(aotiny.Error):
-        quantize_linears(broken, "int8")
-
-
-def test_layers_with_hooks_stay():
-    """A packed layer would lose them, and the package answer something else than the module."""
-    module = nn.Sequential(*(nn.Linear(32, 32) for _ in range(4))).eval()
-    module[0].register_forward_hook(lambda layer, inputs, output: output * 3)
-    module[1].register_forward_pre_hook(lambda layer, inputs: (inputs[0] * 3,))
-    module[2].forward = lambda x: x
-    result, report = quantize_linears(module, "int8")
-    assert report.quantized == ["3"]
-    assert all("hooks" in report.skipped[name] for name in "012")
-    x = torch.ones(1, 32)
-    assert (result(x) - module(x)).norm() < 0.03 * module(x).norm()
-
-
-def test_root_module_can_be_the_linear_layer():
-    result, report = quantize_linears(nn.Linear(32, 8), "int4")
-    assert isinstance(result, QuantizedLinear) and report.quantized == [""]
 
 
 # --- packages ----------------------------------------------------------------------------------
@@ -279,7 +247,8 @@ def test_progress_tells_each_stage_and_its_time(quantized_package):
 
 def test_package_runs_and_keeps_to_its_manifest(quantized_package):
     module, path, _, _ = quantized_package
-    quantized, _ = quantize_linears(module, "int4")
+    quantized = shared_copy(module)
+    quantize_(quantized, "int4", embeddings=False)
     model = aotiny.Model(path)
     generator = torch.Generator().manual_seed(5)
     for batch in (1, 12):

@@ -24,6 +24,9 @@ OWN = {
     "aoti_torch_cpu_int4_plain_mm",
     "aoti_torch_cpu_exact_int4_plain_mm",
     "aoti_torch_cpu_int8_plain_mm",
+    "aoti_torch_cpu_weight_matmul",
+    "aoti_torch_cpu_weight_bmm",
+    "aoti_torch_cpu_weight_embedding",
 }
 
 

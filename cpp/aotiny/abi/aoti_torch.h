@@ -261,6 +261,25 @@ AOTINY_API AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self,
                                                        AtenTensorHandle zero, int64_t group_size,
                                                        AtenTensorHandle* ret0);
 
+/* Products and look-ups for every format. A weight is given as its planes, in the format's order,
+ * with the names of format and variant ("CoalescedInt4", "B"; "" where there is one variant).
+ *   weight_matmul     x [..., K] -> [..., N], x W^T + bias; bias [N] or null
+ *   weight_bmm        x [B, M, K] by a stack [B, N, K] -> [B, M, N]
+ *   weight_embedding  int64 or int32 indices [...] -> [..., K] in `dtype` */
+AOTINY_API AOTITorchError aoti_torch_cpu_weight_matmul(
+    AtenTensorHandle x, const AtenTensorHandle* planes, int64_t num_planes, const char* format,
+    const char* variant, int64_t group_size, AtenTensorHandle* bias, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cpu_weight_bmm(AtenTensorHandle x,
+                                                    const AtenTensorHandle* planes,
+                                                    int64_t num_planes, const char* format,
+                                                    const char* variant, int64_t group_size,
+                                                    AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cpu_weight_embedding(AtenTensorHandle indices,
+                                                          const AtenTensorHandle* planes,
+                                                          int64_t num_planes, const char* format,
+                                                          const char* variant, int64_t group_size,
+                                                          int32_t dtype, AtenTensorHandle* ret0);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,6 +15,7 @@ void register_tensor(py::module_& module);    // aotiny.Tensor, DLPack, allocato
 void register_model(py::module_& module);     // aotiny.Model, inspect
 void register_weight(py::module_& module);    // Weight and its types
 void register_quantize(py::module_& module);  // quantize, convert
+void register_planes(py::module_& module);    // weights by format, variant and planes
 void register_matmul(py::module_& module);    // matmul, bmm, embedding and typed products
 void register_gguf(py::module_& module);      // import_gguf, read_gguf
 

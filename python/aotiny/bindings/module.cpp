@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
   aotiny::bindings::register_model(module);
   aotiny::bindings::register_weight(module);
   aotiny::bindings::register_quantize(module);
+  aotiny::bindings::register_planes(module);
   aotiny::bindings::register_matmul(module);
   aotiny::bindings::register_gguf(module);
 }

@@ -3,7 +3,7 @@
     >>> aotiny.export(module, (x,), "model.pt2", quantize="int4")
 
 One file a concept: `export` runs the stages, `target` the instruction set and compile options,
-`quantize` the replacement of linear layers, `index_range` which values inputs used as indices may
+`weights` how quantized weights are traced, `index_range` which values inputs used as indices may
 take, `manifest` what the package says about itself, `package` the archive.
 """
 

@@ -72,6 +72,7 @@ def export(
     quantize: str | None = None,
     group_size: int = 32,
     method: str = "minmax",
+    variant: str | None = None,
     layer_filter: Callable[[str, object], bool] | None = None,
     input_ranges: Mapping[str, tuple[int, int]] | None = None,
     target: str | None = None,
@@ -89,11 +90,13 @@ def export(
         path: the package to write, ending in .pt2. It appears whole or not at all.
         dynamic_shapes: as for torch.export.export. A Dim's name, min and max go into the manifest
             and are what the loader allows, size 1 included.
-        quantize: None, "int8" or "int4": packs the weights of nn.Linear layers.
+        quantize: None, or a format as for aotiny.torch.quantize_ ("int4", "int6", "int8", ...):
+            packs the weights of nn.Linear layers, and of embeddings that share theirs with one. A
+            module that was given to quantize_ needs no more of it.
         group_size: weights along K that share a scale; a multiple of 32.
-        method: the quantizer, as for aotiny.quantize.
+        method, variant: of the quantizer, as for aotiny.quantize.
         layer_filter: called with (qualified name, layer); False keeps a layer as it is. Layers
-            whose in_features are no multiple of group_size stay too; the manifest lists them.
+            that the format cannot hold stay too; the manifest lists them.
         input_ranges: input name -> inclusive (low, high) that every element must keep to. Inputs
             used as indices get theirs from the graph; this replaces them.
         target: "x86-64-v3" (AVX2) or "x86-64-v4" (AVX-512); default: the most this machine runs.
@@ -117,9 +120,13 @@ def export(
     import torch
     from torch._inductor import config as inductor_config
 
+    from aotiny.torch import quantize_
+    from aotiny.torch.ops import C_SHIMS
+
     from .manifest import Dimensions, build_manifest, describe, has_scalar_state, user_tensors
     from .package import CompiledPackage, add_manifest
     from .target import choose_target, compile_options, host_features, vector_isa
+    from .weights import has_quantized_weights, planes_to_buffers, shared_copy
 
     path = Path(path)
     if path.suffix != ".pt2":
@@ -139,14 +146,18 @@ def export(
             raise ValueError(f"{name} follows from {argument}=; give that instead of the option")
 
     report = None
+    c_shims.update(C_SHIMS)
+    if quantize is not None or has_quantized_weights(module):
+        module = shared_copy(module)
     if quantize is not None:
         with stages.stage(f"quantize {quantize}"):
-            from aotiny.ops import C_SHIMS
-
-            from .quantize import quantize_linears
-
-            module, report = quantize_linears(module, quantize, group_size, method, layer_filter)
-            c_shims.update(C_SHIMS)
+            report = quantize_(
+                module, quantize, group_size, method, variant, layer_filter, embeddings=False
+            )
+            if not report.quantized:
+                why = "; ".join(f"{name}: {text}" for name, text in report.skipped.items())
+                raise ValueError(f"there is no linear layer to quantize ({why or 'none at all'})")
+    planes_to_buffers(module)
 
     with stages.stage("trace"), torch.no_grad(), _without_future_warnings():
         program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch.fx import GraphModule, Node
 
+from aotiny.torch.ops import weight_shape
+
 Range = tuple[int, int]
 
 _SAME_VALUES = frozenset(
@@ -86,6 +88,14 @@ def _index_uses(node: Node):
             dim += 1
 
 
+def _embedded(node: Node):
+    """(index node, rows of the table) of a look-up in a quantized weight."""
+    if _operator(node) == "aotiny::weight_embedding":
+        indices, planes, format, variant, group_size = (_argument(node, i) for i in range(5))
+        values = [plane.meta["val"] for plane in planes]
+        yield indices, weight_shape(values, format, variant, group_size)[0]
+
+
 def _origins(node: object, low: int, high: int) -> Iterator[tuple[Node, int, int]]:
     """(placeholder, low, high): what placeholders must keep to for the node's values to lie in
     low..high, as far as it can be told."""
@@ -144,6 +154,8 @@ def index_ranges(module: GraphModule) -> dict[str, Range]:
             size = value.numel() if dim is None else value.shape[dim]
             if isinstance(size, int):
                 narrow(index, -size if wraps else 0, size - 1)
+        for index, rows in _embedded(node):
+            narrow(index, 0, rows - 1)
         # Branches of torch.cond: what a branch asks of its arguments is asked of ours.
         if node.target is torch.ops.higher_order.cond:
             for branch in node.args[1:3]:

@@ -11,9 +11,10 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
+from aotiny.torch import QuantizationReport
+
 from .index_range import Range, index_ranges
 from .package import CompiledPackage
-from .quantize import QuantizationReport
 from .target import Target
 
 FORMAT, VERSION = "aotiny-manifest", 1

@@ -1,0 +1,153 @@
+"""Replacing a module's weights by quantized ones."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+import aotiny
+
+from .weight_tensor import WeightTensor
+
+FORMATS = ("int4", "int6", "int8", "exact_int4", "exact_int5", "int4_plain", "int4_tile_packed")
+
+LayerFilter = Callable[[str, nn.Module], bool]
+LayerProgress = Callable[[str, int, int], object]
+
+
+@dataclass
+class QuantizationReport:
+    """What was done to a module's layers, by their qualified names."""
+
+    format: str
+    group_size: int
+    method: str
+    variant: str | None = None
+    quantized: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # name -> why
+
+
+def quantize_(
+    model: nn.Module,
+    format: str = "int4",
+    group_size: int | None = None,
+    method: str = "minmax",
+    variant: str | None = None,
+    filter: LayerFilter | None = None,
+    progress: LayerProgress | None = None,
+    *,
+    embeddings: bool = True,
+) -> QuantizationReport:
+    """Puts a WeightTensor in the place of the weight of each nn.Linear and nn.Embedding.
+
+    A weight that several layers share is quantized once and stays shared. Layers stay what they
+    are, with their biases and hooks.
+
+    Args:
+        model: changed in place; its other parameters are not touched.
+        format, method, variant: as for aotiny.quantize; one of FORMATS.
+        group_size: weights along K that share a scale; default 32.
+        filter: called with (qualified name, layer); False keeps a layer as it is.
+        progress: called with (qualified name, weights done, weights in all) before each.
+        embeddings: False quantizes of the embeddings only those whose weight a linear layer shares.
+
+    Returns a report of what was quantized, and what was skipped and why: what the format cannot
+    hold (sizes that are no multiple of the group size, values beyond its range), subclasses of the
+    two layers, which may do more than multiply or look up, and weights shared with other modules.
+
+    Raises ValueError for a format, group size, method or variant that there is not, and
+    aotiny.Error, with the first one's place, for a weight that is not finite.
+    """
+    group_size = 32 if group_size is None else group_size
+    _check_arguments(format, group_size, method, variant)
+    report = QuantizationReport(format, group_size, method, variant)
+    holders = list(_holders(model))
+    by_weight: dict[int, list[tuple[str, nn.Module, str]]] = {}
+    for name, layer, attribute, weight in holders:
+        by_weight.setdefault(id(weight), []).append((name, layer, attribute))
+    weights = {id(weight): weight for *_, weight in holders}
+    chosen = {
+        key: sharing
+        for key, sharing in by_weight.items()
+        if any(isinstance(layer, nn.Linear) for _, layer, attribute in sharing
+               if attribute == "weight")
+        or (embeddings and any(isinstance(layer, nn.Embedding) for _, layer, _ in sharing))
+    }  # fmt: skip
+    for done, (key, sharing) in enumerate(chosen.items()):
+        if progress is not None:
+            progress(sharing[0][0], done, len(chosen))
+        names = [name for name, _, _ in sharing]
+        why = next(filter_reasons(sharing, weights[key], filter), "")
+        if not why:
+            packed, why = _packed(weights[key], report)
+        if why:
+            report.skipped.update(dict.fromkeys(names, why))
+            continue
+        parameter = nn.Parameter(packed, requires_grad=False)
+        for name, layer, attribute in sharing:
+            layer._parameters[attribute] = parameter
+            report.quantized.append(name)
+    return report
+
+
+def _check_arguments(format: str, group_size: int, method: str, variant: str | None) -> None:
+    if format not in FORMATS:
+        raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
+    if group_size < 32 or group_size % 32:
+        raise ValueError(f"group_size is a positive multiple of 32, not {group_size}")
+    try:
+        aotiny.quantize(torch.zeros(8, 8 * group_size), format, group_size, method, variant)
+    except aotiny.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def _holders(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
+    """(qualified name of the module, module, attribute, parameter) of every parameter.
+
+    A module under two names comes under both.
+    """
+    for name, layer in model.named_modules(remove_duplicate=False):
+        for attribute, parameter in layer._parameters.items():
+            if parameter is not None:
+                yield name, layer, attribute, parameter
+
+
+def filter_reasons(
+    sharing: list[tuple[str, nn.Module, str]], weight: torch.Tensor, keep: LayerFilter | None
+) -> Iterator[str]:
+    """Why the layers that share a weight stay as they are; nothing if they do not."""
+    if isinstance(weight, WeightTensor):
+        yield "is quantized already"
+    for name, layer, attribute in sharing:
+        kind = type(layer)
+        if kind not in (nn.Linear, nn.Embedding) or attribute != "weight":
+            base = "Linear" if isinstance(layer, nn.Linear) else "Embedding"
+            if isinstance(layer, (nn.Linear, nn.Embedding)):
+                # It may do more than multiply, or be read by its owner without being called.
+                yield f"{kind.__name__} is a subclass of {base}"
+            yield f"its weight is {kind.__name__}'s {name}.{attribute} as well"
+        if "forward" in vars(layer):
+            yield "has a forward of its own, which may read the weight in any way"
+        if isinstance(layer, nn.Embedding) and layer.max_norm is not None:
+            yield f"max_norm {layer.max_norm} changes the weight in use"
+        if keep is not None and not keep(name, layer):
+            yield "left out by the filter"
+    if weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        yield f"its weight is {weight.dtype}"
+    if weight.device.type != "cpu":
+        yield f"its weight is on {weight.device}"
+
+
+def _packed(weight: torch.Tensor, report: QuantizationReport) -> tuple[WeightTensor | None, str]:
+    """The quantized weight, or why there is none."""
+    values = weight.detach()
+    try:
+        packed = aotiny.quantize(
+            values, report.format, report.group_size, report.method, report.variant
+        )
+    except aotiny.Error as error:
+        if not torch.isfinite(values).all():
+            raise
+        return None, str(error)
+    return WeightTensor.from_weight(packed, weight.dtype, owned=True), ""

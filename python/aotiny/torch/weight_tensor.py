@@ -1,0 +1,277 @@
+"""A quantized weight as a torch tensor."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+import aotiny
+from aotiny import _core
+
+from .ops import FLOATS, dtype_name, weight_shape
+
+aten = torch.ops.aten
+
+
+class WeightTensor(torch.Tensor):
+    """A weight [N, K], or a stack [B, N, K], of any of aotiny's formats, in place of a float one.
+
+    It has the shape of the weight and a dtype, float32, float16 or bfloat16, which is that of what
+    embedding looks up. Products take activations of any of these and answer in theirs. The planes
+    are torch tensors, named as aotiny.Weight.tensors() names them. Whatever is not supported raises
+    NotImplementedError with the operator's name; dequantize() gives the values.
+    """
+
+    format: str
+    variant: str
+    group_size: int
+    transposed: bool  # shape [..., K, N]: the right-hand side of a product, a view
+    readonly: bool  # the memory is an aotiny.Weight's, which is immutable
+
+    @staticmethod
+    def __new__(
+        cls,
+        planes: Sequence[torch.Tensor],
+        format: str,
+        variant: str,
+        group_size: int,
+        dtype: torch.dtype = torch.float32,
+        transposed: bool = False,
+        readonly: bool = False,
+    ):
+        if dtype not in FLOATS:
+            raise TypeError(f"WeightTensor: dtype is float32, float16 or bfloat16, not {dtype}")
+        shape = list(weight_shape(planes, format, variant, group_size))
+        strides = [shape[-2] * shape[-1], shape[-1], 1][-len(shape) :]
+        if transposed:
+            for pair in (shape, strides):
+                pair[-2], pair[-1] = pair[-1], pair[-2]
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, shape, strides=strides, dtype=dtype, device=planes[0].device
+        )
+        self.format, self.variant, self.group_size = format, variant, group_size
+        self.transposed, self.readonly = transposed, readonly
+        for name, plane in zip(_core.plane_names(format, variant), planes, strict=True):
+            setattr(self, f"plane_{name}", plane)
+        return self
+
+    @classmethod
+    def from_weight(
+        cls, weight: aotiny.Weight, dtype: torch.dtype = torch.float32, *, owned: bool = False
+    ) -> "WeightTensor":
+        """Shares the memory of an aotiny.Weight. Weights are immutable, so it is read-only, unless
+        the caller says that nobody else has the weight and it is `owned` by the result."""
+        planes = [torch.from_dlpack(plane) for plane in weight.tensors().values()]
+        return cls(
+            planes, type(weight).__name__, weight.variant, weight.group_size, dtype,
+            readonly=not owned,
+        )  # fmt: skip
+
+    @property
+    def planes(self) -> dict[str, torch.Tensor]:
+        """The packed tensors by name, sharing their memory."""
+        names = _core.plane_names(self.format, self.variant)
+        return {name: getattr(self, f"plane_{name}") for name in names}
+
+    def weight(self) -> aotiny.Weight:
+        """The same weight as aotiny has it, sharing its memory; [.., N, K] also of a transpose."""
+        planes = list(self.planes.values())
+        if any(isinstance(p, torch._subclasses.FakeTensor) for p in planes):
+            raise NotImplementedError("WeightTensor: only products can be traced")
+        return _core.weight_of_planes(self.format, self.variant, planes, self.group_size)
+
+    def dequantize(self) -> torch.Tensor:  # type: ignore[override]
+        """The values, of this shape and dtype."""
+        values = torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
+        return values.mT if self.transposed else values
+
+    def with_planes(self, planes: Sequence[torch.Tensor], **changes) -> "WeightTensor":
+        """A weight of the same kind with other planes; `changes` as the constructor names them."""
+        kind = {
+            "format": self.format,
+            "variant": self.variant,
+            "group_size": self.group_size,
+            "dtype": self.dtype,
+            "transposed": self.transposed,
+            "readonly": self.readonly,
+        }
+        return WeightTensor(planes, **{**kind, **changes})
+
+    def __tensor_flatten__(self):
+        names = [f"plane_{name}" for name in self.planes]
+        context = (self.format, self.variant, self.group_size, self.dtype, self.transposed)
+        return names, context
+
+    @staticmethod
+    def __tensor_unflatten__(tensors, context, outer_size, outer_stride):
+        return WeightTensor(list(tensors.values()), *context)
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        kind = f"{self.format} {self.variant}".strip()
+        transposed = ", transposed" if self.transposed else ""
+        return (
+            f"WeightTensor({kind}, shape={list(self.shape)}, group_size={self.group_size}, "
+            f"dtype={dtype_name(self.dtype)}{transposed})"
+        )
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            planes = [copy.deepcopy(plane, memo) for plane in self.planes.values()]
+            # Copies of planes that an aotiny.Weight lent are torch's own.
+            memo[id(self)] = _marked(self, self.with_planes(planes, readonly=False))
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol):
+        planes = list(self.planes.values())
+        is_parameter = isinstance(self, torch.nn.Parameter)
+        kind = (self.format, self.variant, self.group_size, self.dtype, self.transposed)
+        return _rebuild, (planes, *kind, is_parameter)
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in _FUNCTIONS:
+            return _FUNCTIONS[func](*args, **(kwargs or {}))
+        # Not the inherited one, which would make results that are plain tensors ones of this class.
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func not in _OPERATORS:
+            raise NotImplementedError(
+                f"{func} is not supported on a quantized weight; dequantize() gives its values"
+            )
+        return _OPERATORS[func](*args, **(kwargs or {}))
+
+
+def _marked(source: WeightTensor, result: WeightTensor) -> WeightTensor:
+    """`result`, a parameter if `source` is one."""
+    return torch.nn.Parameter(result, False) if isinstance(source, torch.nn.Parameter) else result
+
+
+def _rebuild(planes, format, variant, group_size, dtype, transposed, is_parameter):
+    result = WeightTensor(planes, format, variant, group_size, dtype, transposed)
+    return torch.nn.Parameter(result, False) if is_parameter else result
+
+
+_FUNCTIONS: dict[Callable, Callable] = {}  # of Python, before they are taken apart
+_OPERATORS: dict[object, Callable] = {}  # of ATen, what is left of the others
+
+
+def _implements(*functions):
+    def register(handler):
+        for function in functions:
+            is_operator = isinstance(function, torch._ops.OpOverload)
+            (_OPERATORS if is_operator else _FUNCTIONS)[function] = handler
+        return handler
+
+    return register
+
+
+def _require_weight(name: str, x, weight) -> None:
+    if isinstance(x, WeightTensor) or not isinstance(weight, WeightTensor):
+        raise NotImplementedError(f"{name}: a quantized weight is the weight, not the activations")
+
+
+def _arguments(weight: WeightTensor) -> tuple:
+    planes = list(weight.planes.values())
+    return planes, weight.format, weight.variant, weight.group_size
+
+
+@_implements(F.linear, aten.linear.default)
+def _linear(input, weight, bias=None):
+    _require_weight("linear", input, weight)
+    if weight.transposed:
+        raise NotImplementedError(f"linear: the weight {list(weight.shape)} is a transpose")
+    return torch.ops.aotiny.weight_matmul(input, *_arguments(weight), bias)
+
+
+@_implements(F.embedding)
+def _embedding(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
+    scale_grad_by_freq=False, sparse=False,
+):  # fmt: skip
+    _require_weight("embedding", input, weight)
+    if max_norm is not None:
+        raise NotImplementedError("embedding: max_norm would change a quantized weight")
+    if weight.transposed:
+        raise NotImplementedError(f"embedding: the weight {list(weight.shape)} is a transpose")
+    return torch.ops.aotiny.weight_embedding(input, *_arguments(weight), weight.dtype)
+
+
+@_implements(aten.embedding.default)
+def _aten_embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    return _embedding(indices, weight)
+
+
+@_implements(
+    torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.mm, torch.Tensor.mm,
+    torch.bmm, torch.Tensor.bmm, aten.mm.default, aten.bmm.default,
+)  # fmt: skip
+def _matmul(input, other):
+    _require_weight("matmul", input, other)
+    if not other.transposed:
+        raise NotImplementedError(
+            f"matmul: the weight {list(other.shape)} is multiplied by its transpose only: x @ w.mT"
+        )
+    if other.dim() == 2:
+        return torch.ops.aotiny.weight_matmul(input, *_arguments(other), None)
+    return torch.ops.aotiny.weight_bmm(input, *_arguments(other))
+
+
+@_implements(aten.addmm.default)
+def _addmm(bias, input, other, *, beta=1, alpha=1):
+    _require_weight("addmm", input, other)
+    if (beta, alpha) != (1, 1) or not other.transposed:
+        raise NotImplementedError("addmm: only bias + x @ w.T")
+    return torch.ops.aotiny.weight_matmul(input, *_arguments(other), bias)
+
+
+@_implements(torch.transpose, torch.Tensor.transpose, aten.transpose.int)
+def _transpose(input, dim0, dim1):
+    dims = {dim0 % input.dim(), dim1 % input.dim()}
+    if dims != {input.dim() - 2, input.dim() - 1}:
+        raise NotImplementedError(f"transpose: dimensions {dim0} and {dim1}; the last two only")
+    return input.with_planes(list(input.planes.values()), transposed=not input.transposed)
+
+
+@_implements(
+    torch.t, torch.Tensor.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__, aten.t.default
+)
+def _t(input):
+    return _transpose(input, -2, -1)
+
+
+@_implements(aten.detach.default, aten.alias.default, aten.lift_fresh.default)
+def _same(self):
+    return self.with_planes(list(self.planes.values()))
+
+
+@_implements(aten.clone.default)
+def _clone(self, *, memory_format=None):
+    if self.transposed and memory_format is torch.contiguous_format:
+        raise NotImplementedError("contiguous: a transposed weight is a view only")
+    planes = [plane.clone(memory_format=torch.contiguous_format) for plane in self.planes.values()]
+    return self.with_planes(planes, readonly=False)
+
+
+@_implements(torch.Tensor.contiguous)
+def _contiguous(self, memory_format=torch.contiguous_format):
+    if not self.transposed and all(plane.is_contiguous() for plane in self.planes.values()):
+        return self
+    return _clone(self, memory_format=memory_format)
+
+
+@_implements(aten._to_copy.default)
+def _to_copy(
+    self, *, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False,
+    memory_format=None,
+):  # fmt: skip
+    device = self.device if device is None else torch.device(device)
+    if device.type != "cpu" or pin_memory or layout not in (None, torch.strided):
+        raise NotImplementedError(f"to: a quantized weight stays on the CPU, not on {device}")
+    if dtype is not None and dtype not in FLOATS:
+        raise NotImplementedError(f"to: a quantized weight stands for floats, not {dtype}")
+    result = _clone(self)
+    return result.with_planes(list(result.planes.values()), dtype=dtype or self.dtype)
