@@ -216,6 +216,7 @@ def test_memory_for_one_tensor_at_a_time(tmp_path, run_python):
     path, out = tmp_path / "many.safetensors", tmp_path / "out.safetensors"
     values = np.random.default_rng(0).standard_normal((1024, 2048), dtype=np.float32)
     aotiny.save_file({str(i): values for i in range(8)}, path)
+    # The weight that is written, and pieces of one that are compared.
     peak = run_python(
         """
 import sys, aotiny
@@ -227,7 +228,7 @@ print(aotiny.allocator_stats()["peak_allocated_bytes"])
         path,
         out,
     ).split()[-1]
-    assert int(peak) < 1.5 * values.nbytes
+    assert int(peak) < values.nbytes
 
 
 # --- inspect ------------------------------------------------------------------------------------

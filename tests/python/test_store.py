@@ -320,6 +320,27 @@ def test_what_cannot_be_saved(tmp_path, weights, metadata, text):
     assert os.listdir(tmp_path) == []
 
 
+def test_views_of_weights_are_saved_but_not_transposed(tmp_path):
+    path = tmp_path / "v.safetensors"
+    whole, stack = weight(12, 256, variant="A"), weight(3, 8, 64, format="int8", variant="A")
+    views = {
+        "rows": whole[3:8], "columns": whole[:, 64:192], "one": stack[1], "part": stack[1:, 2:5]
+    }  # fmt: skip
+    aotiny.save_file(views, path)
+    loaded = aotiny.load_file(path)
+    assert loaded == views
+    np.testing.assert_array_equal(
+        loaded["columns"].dequantize().numpy(), whole.dequantize().numpy()[:, 64:192]
+    )
+    np.testing.assert_array_equal(
+        loaded["part"].dequantize().numpy(), stack.dequantize().numpy()[1:, 2:5]
+    )
+    assert loaded["one"].readonly
+    with pytest.raises(aotiny.Error, match=r"v.safetensors: 't' cannot be saved: a transposed"):
+        aotiny.save_file({"t": whole.mT}, path)
+    assert aotiny.load_file(path) == views
+
+
 def test_what_is_no_array(tmp_path):
     with pytest.raises(TypeError, match=r"'x' cannot be saved.*str"):
         aotiny.save_file({"x": "text"}, tmp_path / "w.safetensors")

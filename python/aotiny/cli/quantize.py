@@ -20,7 +20,7 @@ from .table import bytes_text, format_text, table_lines
 HELP = "quantize a .safetensors or .gguf file"
 
 _FLOATS = ("float32", "float16", "bfloat16")
-_CHUNK = 1 << 22  # values compared at a time
+_CHUNK = 1 << 20  # values compared at a time
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -176,17 +176,18 @@ def _errors(values, weight) -> dict[str, Any]:
     """Signal to noise and the largest difference, and the sums that totals are made of."""
     import numpy as np
 
-    k = values.shape[-1]
-    rows = values.reshape([-1, k])
-    decoded = weight.dequantize().reshape([-1, k])
+    is_stack = len(values.shape) == 3
+    matrices = zip(values, weight, strict=True) if is_stack else [(values, weight)]
     signal = noise = largest = 0.0
-    step = max(1, _CHUNK // k)
-    for begin in range(0, rows.shape[0], step):
-        part = rows[begin : begin + step].to("float32").numpy()
-        difference = decoded[begin : begin + step].numpy() - part
-        signal += float(np.square(part, dtype=np.float64).sum())
-        noise += float(np.square(difference, dtype=np.float64).sum())
-        largest = max(largest, float(np.abs(difference).max()))
+    for matrix, packed in matrices:
+        n, k = matrix.shape
+        step = max(8, _CHUNK // k // 8 * 8)  # some types are cut between eights of rows only
+        for begin in range(0, n, step):
+            rows = matrix[begin : begin + step].to("float32").numpy()
+            difference = packed[begin : begin + step].dequantize().numpy() - rows
+            signal += float(np.square(rows, dtype=np.float64).sum())
+            noise += float(np.square(difference, dtype=np.float64).sum())
+            largest = max(largest, float(np.abs(difference).max()))
     return {"snr_db": _snr(signal, noise), "max_error": largest, "signal": signal, "noise": noise}
 
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .._core import Tensor, Weight
+from .._core import Error, Tensor, Weight
+from ..errors import error
 from .file import StoreFile
 from .header import quoted
 from .plan import Plan, TensorPlan, WeightPlan, plan_of
@@ -43,12 +44,16 @@ def save_file(
     cannot be written; TypeError for values that are neither weights nor tensors.
     """
     values: dict[str, Weight | Tensor] = {}
+    plans: dict[str, Plan] = {}
     for name, value in weights.items():
+        what = f"{quoted(str(name))} cannot be saved"
         try:
             values[name] = value if isinstance(value, Weight | Tensor) else Tensor(value)
+            plans[name] = plan_of(values[name])
         except (TypeError, BufferError) as failure:
-            raise TypeError(f"{quoted(str(name))} cannot be saved: {failure}") from None
-    plans = {name: plan_of(value) for name, value in values.items()}
+            raise TypeError(f"{what}: {failure}") from None
+        except Error as failure:
+            raise error(f"{os.fsdecode(path)}: {what}: {failure}", failure.name) from None
     with Writer(path, plans, metadata) as writer:
         for name, value in values.items():
             writer.write(name, value)
