@@ -24,12 +24,9 @@ struct BlockList {};
 using AllBlocks = BlockList<gguf::Q4_0, gguf::Q8_0, gguf::Q4_K, gguf::Q5_K, gguf::Q6_K>;
 
 template <class Blocks>
-constexpr int64_t kGroupSize = Blocks::Traits::kInfo.default_group;
-
-template <class Blocks>
 constexpr GgufType describe() {
   return {Blocks::kName, Blocks::kWeights, Blocks::kBytes, kFormatId<typename Blocks::Traits>,
-          kGroupSize<Blocks>};
+          Blocks::Traits::kInfo.default_group};
 }
 
 template <class... Blocks>
@@ -80,51 +77,53 @@ void prefer_large_pages(const Tensor& plane) {
 #endif
 }
 
-// The weight whose blocks fetch(offset in bytes, bytes, buffer) brings into the buffer, or has
-// elsewhere: it returns where they are.
+// Takes all blocks apart into a contiguous weight, on all threads. fetch(offset in bytes, bytes,
+// buffer) brings blocks into the buffer, or has them elsewhere, and returns where they are. Returns
+// the first block with a scale that is not finite, or INT64_MAX.
+template <class Blocks, class Fetch>
+int64_t take_apart(const Weight& weight, int64_t num_blocks, const Fetch& fetch) {
+  // The planes are contiguous, so what belongs to a block follows what belongs to the last.
+  const std::span<const PlaneSpec> planes = weight.info().planes;
+  int64_t step[kMaxPlanes];
+  for (size_t i = 0; i < planes.size(); ++i) {
+    step[i] = planes[i].columns(Blocks::kWeights, weight.group_size()) *
+              static_cast<int64_t>(itemsize(planes[i].dtype));
+  }
+  constexpr int64_t kPiece = kPieceBytes / Blocks::kBytes;
+  const int64_t pieces = (num_blocks + kPiece - 1) / kPiece;
+  std::atomic<int64_t> next{0}, first_bad{INT64_MAX};
+  // Threads take pieces in turn, so that a file is read from front to back.
+  parallel_for(std::min<int64_t>(pieces, max_threads()), 1, [&](int64_t, int64_t) {
+    Scratch<uint8_t> buffer(kPiece * Blocks::kBytes);
+    for (int64_t piece = next++; piece < pieces; piece = next++) {
+      const int64_t begin = piece * kPiece, count = std::min(kPiece, num_blocks - begin);
+      const uint8_t* block = fetch(begin * Blocks::kBytes, count * Blocks::kBytes, buffer.data());
+      const int64_t good = first_not_finite<Blocks>(block, count);
+      if (good < count) {
+        int64_t seen = first_bad.load();
+        while (begin + good < seen && !first_bad.compare_exchange_weak(seen, begin + good)) {
+        }
+        return;  // the pieces before this one are taken already
+      }
+      WeightRow to = weight.row(0);
+      for (size_t i = 0; i < planes.size(); ++i) to.plane[i] += begin * step[i];
+      Blocks::repack(block, count, to);
+    }
+  });
+  return first_bad.load();
+}
+
 template <class Fetch>
 Weight import_blocks(const GgufType& type, IntSpan shape, const Fetch& fetch) {
   const int64_t num_blocks = count_blocks(type, shape);
   Weight weight = Weight::empty(type.format, shape[shape.size() - 2], shape.back(), type.group_size,
                                 shape.size() == 3 ? std::optional(shape[0]) : std::nullopt);
   for (const Tensor& plane : weight.planes()) prefer_large_pages(plane);
-  std::atomic<int64_t> first_bad{INT64_MAX};
-  visit_blocks(
-      type,
-      [&](auto blocks) {
-        using Blocks = decltype(blocks);
-        // The planes are contiguous, so what belongs to a block follows what belongs to the last.
-        const std::span<const PlaneSpec> planes = weight.info().planes;
-        int64_t step[kMaxPlanes];
-        for (size_t i = 0; i < planes.size(); ++i) {
-          step[i] = planes[i].columns(Blocks::kWeights, kGroupSize<Blocks>) *
-                    static_cast<int64_t>(itemsize(planes[i].dtype));
-        }
-        constexpr int64_t kPiece = kPieceBytes / Blocks::kBytes;
-        const int64_t pieces = (num_blocks + kPiece - 1) / kPiece;
-        std::atomic<int64_t> next{0};
-        // Threads take pieces in turn, so that a file is read from front to back.
-        parallel_for(std::min<int64_t>(pieces, max_threads()), 1, [&](int64_t, int64_t) {
-          Scratch<uint8_t> buffer(kPiece * Blocks::kBytes);
-          for (int64_t piece = next++; piece < pieces; piece = next++) {
-            const int64_t begin = piece * kPiece, end = std::min(begin + kPiece, num_blocks);
-            const uint8_t* block =
-                fetch(begin * Blocks::kBytes, (end - begin) * Blocks::kBytes, buffer.data());
-            WeightRow to = weight.row(0);
-            for (size_t i = 0; i < planes.size(); ++i) to.plane[i] += begin * step[i];
-            const int64_t bad = begin + first_not_finite<Blocks>(block, end - begin);
-            if (bad < end) {
-              int64_t seen = first_bad.load();
-              while (bad < seen && !first_bad.compare_exchange_weak(seen, bad)) {
-              }
-              return;  // pieces before this one are taken already
-            }
-            Blocks::repack(block, end - begin, to);
-          }
-        });
-      },
-      AllBlocks{});
-  const int64_t bad = first_bad.load();
+  int64_t bad = INT64_MAX;
+  const auto run = [&](auto blocks) {
+    bad = take_apart<decltype(blocks)>(weight, num_blocks, fetch);
+  };
+  visit_blocks(type, run, AllBlocks{});
   const int64_t per_row = weight.k() / type.block_weights;
   require(bad == INT64_MAX, Status::InvalidArgument, type.name, ": block ", bad % per_row,
           " of row ", bad / per_row, " has a scale that is not finite");
