@@ -12,12 +12,10 @@ using namespace aotiny::testing;
 
 constexpr CpuFeatures kPortable{};
 constexpr CpuFeatures kAvx2{.avx2 = true};
-constexpr CpuFeatures kAvx512{.avx2 = true, .avx512 = true};
 
 std::vector<CpuFeatures> available() {
   std::vector<CpuFeatures> found = {kPortable};
   if (processor_features().avx2) found.push_back(kAvx2);
-  if (processor_features().avx512) found.push_back(kAvx512);
   return found;
 }
 
@@ -73,7 +71,6 @@ TEST(Dequantize, KnowsItsKernels) {
   EXPECT_STREQ(dequantize_kernels(kPortable).name, "portable");
 #if defined(__x86_64__)
   EXPECT_STREQ(dequantize_kernels(kAvx2).name, "avx2");
-  EXPECT_STREQ(dequantize_kernels(kAvx512).name, "avx512");
 #endif
 }
 

@@ -72,7 +72,6 @@ const DequantizeKernels& dequantize_kernels_portable() noexcept { return kKernel
 
 const DequantizeKernels& dequantize_kernels(const CpuFeatures& features) noexcept {
 #if defined(__x86_64__)
-  if (features.avx512) return dequantize_kernels_avx512();
   if (features.avx2) return dequantize_kernels_avx2();
 #endif
   (void)features;

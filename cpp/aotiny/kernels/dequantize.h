@@ -9,7 +9,8 @@
 
 namespace aotiny {
 
-// The steps that are worth vectors. k is a multiple of 32.
+// The steps that are worth vectors. k is a multiple of 32. (Vectors of AVX-512 are no faster here
+// than those of AVX2.)
 struct DequantizeKernels {
   const char* name;
 
@@ -33,7 +34,6 @@ struct DequantizeKernels {
 
 const DequantizeKernels& dequantize_kernels_portable() noexcept;
 const DequantizeKernels& dequantize_kernels_avx2() noexcept;
-const DequantizeKernels& dequantize_kernels_avx512() noexcept;
 const DequantizeKernels& dequantize_kernels(const CpuFeatures& features) noexcept;
 
 // Rows begin..end-1 of weight b of a stack (0 if it is none), one after the other, K floats each.

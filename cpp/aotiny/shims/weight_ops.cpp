@@ -28,23 +28,26 @@ void check_weight(const char* op, const Weight& weight, bool stack) {
   weight.check_not_transposed(op);
 }
 
+void check_device(const char* op, const char* name, const Tensor& tensor) {
+  require(tensor.defined(), Status::InvalidArgument, op, ": ", name, " is undefined");
+  require(tensor.device() == kCPU, Status::InvalidArgument, op, ": ", name, " is on ",
+          tensor.device(), ", the weight on cpu");
+}
+
 void check_x(const char* op, const Tensor& x) {
-  require(x.defined() && x.device() == kCPU, Status::InvalidArgument, op, ": x is on ", x.device(),
-          ", the weight on cpu");
+  check_device(op, "x", x);
   check_float(op, "x has dtype ", x.dtype());
 }
 
 void check_bias(const Tensor& bias, const Weight& weight) {
-  require(bias.defined() && bias.device() == kCPU, Status::InvalidArgument, "matmul: bias is on ",
-          bias.device(), ", the weight on cpu");
+  check_device("matmul", "bias", bias);
   check_float("matmul", "bias has dtype ", bias.dtype());
   require(bias.ndim() == 1 && bias.size(0) == weight.n(), Status::InvalidArgument,
           "matmul: bias has shape ", Shape{bias.sizes()}, ", not [", weight.n(), "]");
 }
 
 void check_out(const char* op, const Tensor& out, DType dtype, IntSpan sizes) {
-  require(out.defined() && out.device() == kCPU, Status::InvalidArgument, op, ": out is on ",
-          out.device(), ", the weight on cpu");
+  check_device(op, "out", out);
   require(out.dtype() == dtype, Status::InvalidType, op, ": out has dtype ", out.dtype(), ", x ",
           dtype);
   require(std::ranges::equal(sizes, out.sizes()), Status::InvalidArgument, op, ": out has shape ",
@@ -176,8 +179,7 @@ Tensor bmm(const Tensor& x, const Weight& weight, Activation activation, const T
 Tensor embedding(const Tensor& indices, const Weight& weight, DType dtype) {
   check_weight("embedding", weight, false);
   check_float("embedding", "the result's dtype is ", dtype);
-  require(indices.defined() && indices.device() == kCPU, Status::InvalidArgument,
-          "embedding: indices are on ", indices.device(), ", the weight on cpu");
+  check_device("embedding", "the tensor of indices", indices);
   require(indices.dtype() == DType::Int64 || indices.dtype() == DType::Int32, Status::InvalidType,
           "embedding: indices have dtype ", indices.dtype(), ", not int64 or int32");
   const Tensor rows = indices.to(DType::Int64).contiguous();
