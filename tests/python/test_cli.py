@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 import aotiny  # noqa: E402
 from aotiny.cli import inspect as inspect_command  # noqa: E402
 from aotiny.cli import main  # noqa: E402
+from cli_process import cli, failure  # noqa: E402
 
 
 class TwoOutputs(torch.nn.Module):
@@ -49,20 +50,6 @@ def inputs(tmp_path_factory):
     np.save(folder / "ids.npy", ids)
     np.save(folder / "scale.npy", scale)
     return folder, ids, scale
-
-
-def cli(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "aotiny", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-def failure(*arguments) -> str:
-    """The one line that a failing command says."""
-    process = cli(*arguments)
-    assert process.returncode == 1 and process.stdout == ""
-    lines = process.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("aotiny: error: "), process.stderr
-    return lines[0]
 
 
 def test_run_writes_the_outputs(package, inputs, tmp_path):

@@ -15,26 +15,7 @@ import torch
 import aotiny
 import aotiny.store
 from aotiny.cli.table import bytes_text, table_lines
-
-
-def cli(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "aotiny", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-def success(*arguments) -> str:
-    process = cli(*arguments)
-    assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
-
-
-def failure(*arguments) -> str:
-    """The one line that a failing command says."""
-    process = cli(*arguments)
-    assert process.returncode == 1 and process.stdout == ""
-    lines = process.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("aotiny: error: "), process.stderr
-    return lines[0].removeprefix("aotiny: error: ")
+from cli_process import cli, failure, success
 
 
 def tensors() -> dict[str, torch.Tensor]:
