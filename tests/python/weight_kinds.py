@@ -4,26 +4,9 @@ import numpy as np
 import pytest
 
 import aotiny
+import weight_formulas
 
-KINDS = [
-    ("int4", "A"),
-    ("int4", "H"),
-    ("int4", "B"),
-    ("int4", "C"),
-    ("exact_int4", ""),
-    ("exact_int5", ""),
-    ("int6", "A"),
-    ("int6", "B"),
-    ("int6", "C"),
-    ("int8", "A"),
-    ("int8", "H"),
-    ("int4_plain", "bfloat16"),
-    ("int4_plain", "float16"),
-    ("int4_plain", "float32"),
-    ("int4_tile_packed", "2"),
-    ("int4_tile_packed", "4"),
-    ("int4_tile_packed", "8"),
-]
+KINDS = [(format, variant) for format, variant, _ in weight_formulas.KINDS]
 # Those with products of int8 activations.
 PRODUCTS = [kind for kind in KINDS if kind[0] in ("int4", "exact_int4", "int8")]
 
@@ -44,7 +27,7 @@ def cut_of(kind, group_size: int) -> tuple[int, int]:
         return 8, max(16 * int(variant), group_size)
     if format.startswith("exact") or variant == "C":
         return 1, 256
-    return 1, group_size
+    return 1, max(group_size, 32)
 
 
 def random_weight(kind, shape, group_size: int = 32, seed: int = 0):
