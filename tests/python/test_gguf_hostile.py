@@ -130,10 +130,10 @@ def test_refused_at_once_with_the_numbers(case, tmp_path):
     path = tmp_path / "hostile.gguf"
     path.write_bytes(content)
     for read in (gguf.check, gguf.GGUFFile, aotiny.load_gguf):
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(aotiny.Error, match=text) as caught:
             read(path)
-        assert time.perf_counter() - start < 1  # milliseconds, but for a busy machine
+        assert time.process_time() - start < 0.2
         assert caught.value.name == "InvalidArgument"
         assert str(caught.value).startswith(f"{path}: ")
     with pytest.raises(aotiny.Error, match=text):
@@ -149,9 +149,9 @@ def test_an_array_of_arrays_within_bounds_is_read():
 
 def test_a_million_empty_strings_take_no_longer_than_their_bytes():
     content = gguf_bytes([key("k", array(STRING, 1 << 20, bytes(8 << 20)))])
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(gguf.check(content).metadata) == 1
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 5
 
 
 def test_a_string_value_that_is_not_utf8_is_told_when_it_is_asked_for():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from io import FileIO
 from typing import Any
 
-from .._core import Error, Tensor, Weight, gguf_types, read_gguf
+from .._core import Error, Tensor, gguf_types, read_gguf
 from ..errors import error, os_error
 from ..store.plan import Plan, TensorPlan, WeightPlan
 from .header import Header, TensorInfo, read_header
@@ -80,7 +80,7 @@ def check(source: str | os.PathLike[str] | bytes | mmap.mmap | memoryview) -> He
         return read_header(data, path)
 
 
-class GGUFFile(Mapping):
+class GGUFFile(Mapping[str, Any]):
     """A GGUF file: tensor names to weights and tensors, which are read when they are asked for.
 
         with GGUFFile("model.gguf") as file:
@@ -89,7 +89,7 @@ class GGUFFile(Mapping):
     Quantized tensors become aotiny weights with the same values, bit for bit; they need no file
     any more. Others are aotiny.Tensors, read-only, that share the mapped file, which must not
     shrink; they stay valid when the GGUFFile is closed. Shapes are [..., N, K], GGUF's dimensions
-    reversed. One object serves any number of threads.
+    reversed. One object serves any number of threads, until it is closed.
 
     Raises aotiny.Error for a file that does not hold together, when it is opened.
     """
@@ -139,7 +139,7 @@ class GGUFFile(Mapping):
         reasons = {name: _reason(info) for name, info in self._header.tensors.items()}
         return {name: reason for name, reason in reasons.items() if reason}
 
-    def __getitem__(self, name: str) -> Weight | Tensor:
+    def __getitem__(self, name: str) -> Any:
         info = self._header.tensors[name]
         if self._bytes is None:
             raise error(f"{self.path} is closed")

@@ -18,6 +18,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
+from .._core import Error
 from ..errors import error
 
 DEFAULT_ALIGNMENT = 32
@@ -72,10 +73,10 @@ class Header(NamedTuple):
 class _Cursor:
     """Reads a buffer from front to back and never beyond its end."""
 
-    def __init__(self, data, size: int, name: str, at: int = 0) -> None:
+    def __init__(self, data: Any, size: int, name: str, at: int = 0) -> None:
         self.data, self.size, self.name, self.at = data, size, name, at
 
-    def fail(self, text: str):
+    def fail(self, text: str) -> Error:
         return error(f"{self.name}: {text}")
 
     def take(self, count: int, what: str) -> int:
@@ -90,10 +91,10 @@ class _Cursor:
         return begin
 
     def u32(self, what: str) -> int:
-        return _U32.unpack_from(self.data, self.take(4, what))[0]
+        return int(_U32.unpack_from(self.data, self.take(4, what))[0])
 
     def u64(self, what: str) -> int:
-        return _U64.unpack_from(self.data, self.take(8, what))[0]
+        return int(_U64.unpack_from(self.data, self.take(8, what))[0])
 
     def string(self, what: str, most: int | None = None) -> str:
         length = self.u64(f"the length of {what}")
@@ -168,11 +169,12 @@ class _Cursor:
         return [self.value(inner, f"element {index} of {what}") for index in range(count)]
 
 
-class _Metadata(Mapping):
+class _Metadata(Mapping[str, Any]):
     """Keys with values that are read when they are asked for, and then kept."""
 
     def __init__(self, cursor: _Cursor, places: dict[str, tuple[int, int]]) -> None:
-        self._cursor, self._places, self._values = cursor, places, {}
+        self._cursor, self._places = cursor, places
+        self._values: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
         kind, at = self._places[key]
@@ -231,7 +233,7 @@ def _read_alignment(cursor: _Cursor, places: dict[str, tuple[int, int]]) -> int:
     kind, at = places[key]
     if kind != 4:
         raise cursor.fail(f"{key} is of type {kind}, not uint32 (4)")
-    alignment = _U32.unpack_from(cursor.data, at)[0]
+    alignment = int(_U32.unpack_from(cursor.data, at)[0])
     if not 8 <= alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
         raise cursor.fail(f"{key} is {alignment}, not a power of two from 8 to {MAX_ALIGNMENT}")
     return alignment
@@ -284,7 +286,7 @@ def _check_places(cursor: _Cursor, tensors: dict[str, TensorInfo]) -> None:
             )
 
 
-def read_header(data, name: str) -> Header:
+def read_header(data: Any, name: str) -> Header:
     """The header of a GGUF file in a buffer of bytes (bytes, an mmap, a memoryview).
 
     `name` is what errors call it. Raises aotiny.Error for whatever does not hold together, with
