@@ -6,15 +6,25 @@
     >>> aotiny.export(model, (x,), "model.pt2")
 
 One file a concept: `ops` the operators, `weight_tensor` a weight as a tensor, `quantize` the
-replacement of a module's weights.
+replacement of a module's weights, `import_torchao` and `import_hqq` the importers.
 """
 
 import torch
 
 from . import ops
+from .import_hqq import from_hqq
+from .import_torchao import from_torchao, from_torchao_state_dict
 from .quantize import QuantizationReport, quantize_
 from .weight_tensor import WeightTensor, _rebuild
 
 torch.serialization.add_safe_globals([WeightTensor, _rebuild])
 
-__all__ = ["QuantizationReport", "WeightTensor", "ops", "quantize_"]
+__all__ = [
+    "QuantizationReport",
+    "WeightTensor",
+    "from_hqq",
+    "from_torchao",
+    "from_torchao_state_dict",
+    "ops",
+    "quantize_",
+]

@@ -150,4 +150,4 @@ def _packed(weight: torch.Tensor, report: QuantizationReport) -> tuple[WeightTen
         if not torch.isfinite(values).all():
             raise
         return None, str(error)
-    return WeightTensor.from_weight(packed, weight.dtype, owned=True), ""
+    return WeightTensor.from_weight(packed, weight.dtype), ""

@@ -1,6 +1,7 @@
 """A quantized weight as a torch tensor."""
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -27,7 +28,7 @@ class WeightTensor(torch.Tensor):
     variant: str
     group_size: int
     transposed: bool  # shape [..., K, N]: the right-hand side of a product, a view
-    readonly: bool  # the memory is an aotiny.Weight's, which is immutable
+    readonly: bool  # the memory cannot be written, as that of a mapped file
 
     @staticmethod
     def __new__(
@@ -58,14 +59,13 @@ class WeightTensor(torch.Tensor):
 
     @classmethod
     def from_weight(
-        cls, weight: aotiny.Weight, dtype: torch.dtype = torch.float32, *, owned: bool = False
+        cls, weight: aotiny.Weight, dtype: torch.dtype = torch.float32
     ) -> "WeightTensor":
-        """Shares the memory of an aotiny.Weight. Weights are immutable, so it is read-only, unless
-        the caller says that nobody else has the weight and it is `owned` by the result."""
+        """Shares the memory of an aotiny.Weight, and is read-only if that is."""
         planes = [torch.from_dlpack(plane) for plane in weight.tensors().values()]
         return cls(
             planes, type(weight).__name__, weight.variant, weight.group_size, dtype,
-            readonly=not owned,
+            weight.is_transposed, weight.readonly,
         )  # fmt: skip
 
     @property
@@ -75,16 +75,22 @@ class WeightTensor(torch.Tensor):
         return {name: getattr(self, f"plane_{name}") for name in names}
 
     def weight(self) -> aotiny.Weight:
-        """The same weight as aotiny has it, sharing its memory; [.., N, K] also of a transpose."""
+        """The same weight as aotiny has it, sharing its memory."""
         planes = list(self.planes.values())
         if any(isinstance(p, torch._subclasses.FakeTensor) for p in planes):
-            raise NotImplementedError("WeightTensor: only products can be traced")
-        return _core.weight_of_planes(self.format, self.variant, planes, self.group_size)
+            raise NotImplementedError("of a quantized weight, only products can be traced")
+        weight = _core.weight_of_planes(self.format, self.variant, planes, self.group_size)
+        return weight.mT if self.transposed else weight
 
     def dequantize(self) -> torch.Tensor:  # type: ignore[override]
         """The values, of this shape and dtype."""
-        values = torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
-        return values.mT if self.transposed else values
+        return torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
+
+    def view_of(self, weight: aotiny.Weight) -> "WeightTensor":
+        """What aotiny made of weight(), sharing its memory: of this dtype, read-only as this."""
+        result = WeightTensor.from_weight(weight, self.dtype)
+        result.readonly = self.readonly or weight.readonly
+        return result
 
     def with_planes(self, planes: Sequence[torch.Tensor], **changes) -> "WeightTensor":
         """A weight of the same kind with other planes; `changes` as the constructor names them."""
@@ -118,7 +124,6 @@ class WeightTensor(torch.Tensor):
     def __deepcopy__(self, memo):
         if id(self) not in memo:
             planes = [copy.deepcopy(plane, memo) for plane in self.planes.values()]
-            # Copies of planes that an aotiny.Weight lent are torch's own.
             memo[id(self)] = _marked(self, self.with_planes(planes, readonly=False))
         return memo[id(self)]
 
@@ -275,3 +280,99 @@ def _to_copy(
         raise NotImplementedError(f"to: a quantized weight stands for floats, not {dtype}")
     result = _clone(self)
     return result.with_planes(list(result.planes.values()), dtype=dtype or self.dtype)
+
+
+# What aotiny does with weights, by its own rules of what may be cut and joined; it raises
+# aotiny.Error with the numbers.
+
+
+@_implements(aten.slice.Tensor)
+def _slice(self, dim=0, start=None, end=None, step=1):
+    if step != 1:
+        raise NotImplementedError(f"slice: a quantized weight has no steps of {step}")
+    return self.view_of(self.weight().slice(dim, start, end))
+
+
+@_implements(aten.select.int)
+def _select(self, dim, index):
+    return self.view_of(self.weight().select(dim, index))
+
+
+@_implements(torch.Tensor.view, aten.view.default)
+def _view(self, *size):
+    return self.view_of(self.weight().view(_sizes(size, self)))
+
+
+@_implements(torch.reshape, torch.Tensor.reshape)
+def _reshape(self, *shape, **named):
+    weight = self.weight().reshape(_sizes(shape or tuple(named.values()), self))
+    result = WeightTensor.from_weight(weight, self.dtype)
+    # It may be a copy; what could be written of one that is not stays unwritten.
+    result.readonly = self.readonly
+    return result
+
+
+def _sizes(size, weight) -> list[int]:
+    sizes = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+    if isinstance(sizes, torch.dtype):
+        raise NotImplementedError(f"view: {weight!r} cannot be taken for {sizes}")
+    known = math.prod(n for n in sizes if n != -1)
+    return [weight.numel() // known if n == -1 and known else n for n in sizes]
+
+
+@_implements(aten.unsqueeze.default)
+def _unsqueeze(self, dim):
+    if self.dim() != 2 or dim not in (0, -3):
+        raise NotImplementedError(
+            f"unsqueeze: dimension {dim} of {list(self.shape)}; 0 of a matrix"
+        )
+    return self.view_of(self.weight().unsqueeze())
+
+
+@_implements(aten.squeeze.default, aten.squeeze.dim)
+def _squeeze(self, dim=0):
+    if self.dim() != 3 or dim not in (0, -3) or self.shape[0] != 1:
+        raise NotImplementedError(
+            f"squeeze: dimension {dim} of {list(self.shape)}; 0 of one weight"
+        )
+    return self.view_of(self.weight().squeeze())
+
+
+@_implements(aten.cat.default)
+def _cat(tensors, dim=0):
+    return _joined(aotiny.cat, tensors, dim)
+
+
+@_implements(aten.stack.default)
+def _stack(tensors, dim=0):
+    if dim != 0:
+        raise NotImplementedError(f"stack: along dimension 0 only, not {dim}")
+    return _joined(aotiny.stack, tensors)
+
+
+def _joined(join, tensors, *dim):
+    if not all(isinstance(tensor, WeightTensor) for tensor in tensors):
+        raise NotImplementedError(f"{join.__name__}: quantized weights and float tensors")
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        raise NotImplementedError(f"{join.__name__}: dtypes {[t.dtype for t in tensors]}")
+    joined = join([tensor.weight() for tensor in tensors], *dim)
+    return WeightTensor.from_weight(joined, tensors[0].dtype)
+
+
+@_implements(aten.copy_.default)
+def _copy(self, src, non_blocking=False):
+    if not isinstance(self, WeightTensor) or not isinstance(src, WeightTensor):
+        raise NotImplementedError(
+            "copy_: between quantized and float tensors; quantize_() and dequantize() convert, and "
+            "load_state_dict(..., assign=True) replaces"
+        )
+    if self.readonly:
+        raise NotImplementedError("copy_: the weight's memory cannot be written; clone() it")
+    self.weight().copy_(src.weight())
+    return self
+
+
+@_implements(aten.equal.default)
+def _equal(self, other):
+    both = isinstance(self, WeightTensor) and isinstance(other, WeightTensor)
+    return both and self.dtype == other.dtype and self.weight() == other.weight()
