@@ -77,8 +77,9 @@ inline int64_t k_for(FormatId format, int64_t k) {
 
 inline int64_t group_for(FormatId format, int64_t group_size) {
   const FormatInfo& info = format_info(format);
-  const bool known = info.group_sizes.empty() ||
-                     std::ranges::find(info.group_sizes, group_size) != info.group_sizes.end();
+  const bool known = group_size % info.group_multiple == 0 &&
+                     (info.group_sizes.empty() ||
+                      std::ranges::find(info.group_sizes, group_size) != info.group_sizes.end());
   const bool fits = !info.has_super_blocks() || kSuperBlock % group_size == 0;
   return known && fits ? group_size : 32;
 }

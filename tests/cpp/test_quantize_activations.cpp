@@ -24,7 +24,7 @@ std::vector<const QuantizeRowKernels*> kernels() {
 
 Quantized run(QuantizeRow quantize, const void* x, int64_t k, KOrder order) {
   Quantized result{std::vector<int8_t>(static_cast<size_t>(k), 77),
-                   std::vector<BlockScale>(static_cast<size_t>(k / kBlock), {-1, -1})};
+                   std::vector<BlockScale>(static_cast<size_t>(k / kBlock), {-1, -1, -1})};
   quantize(x, k, order, 1, result.q.data(), result.blocks.data());
   return result;
 }
@@ -35,6 +35,7 @@ void expect_same_bits(const Quantized& actual, const Quantized& expected) {
     EXPECT_EQ(std::bit_cast<uint32_t>(actual.blocks[i].d),
               std::bit_cast<uint32_t>(expected.blocks[i].d));
     EXPECT_EQ(actual.blocks[i].sum, expected.blocks[i].sum);
+    EXPECT_EQ(actual.blocks[i].first_sum, expected.blocks[i].first_sum);
   }
 }
 
@@ -65,9 +66,10 @@ TEST(QuantizeActivations, FollowsTheDefinition) {
   const Quantized actual = run(quantize_row_kernels({}).float32, x.data(), k, KOrder::Natural);
   for (int64_t i = 0; i < k; ++i) EXPECT_EQ(actual.q[i], expected.q[i]) << i;
   for (int64_t b = 0; b < k / 32; ++b) {
-    int sum = 0;
-    for (int64_t i = 32 * b; i < 32 * (b + 1); ++i) sum += actual.q[i];
-    EXPECT_EQ(actual.blocks[b].sum, static_cast<float>(sum));
+    int halves[2] = {};
+    for (int64_t i = 0; i < 32; ++i) halves[i / 16] += actual.q[32 * b + i];
+    EXPECT_EQ(actual.blocks[b].sum, static_cast<float>(halves[0] + halves[1]));
+    EXPECT_EQ(actual.blocks[b].first_sum, static_cast<float>(halves[0]));
     if (std::isnan(expected.d[b])) {
       EXPECT_TRUE(std::isnan(actual.blocks[b].d)) << b;
     } else {
@@ -125,7 +127,7 @@ TEST(QuantizeActivations, RowsMayBeStridedAndComeInTiles) {
   const std::vector<float> x = gaussian(m * stride, 3);
   for (const int64_t tile_rows : {1, 5, 8}) {
     std::vector<int8_t> q(static_cast<size_t>(m * k) + 1, 77);
-    std::vector<BlockScale> blocks(static_cast<size_t>(m * 2) + 1, {-1, -1});
+    std::vector<BlockScale> blocks(static_cast<size_t>(m * 2) + 1, {-1, -1, -1});
     quantize_activations(x.data(), DType::Float32, stride, m, k, KOrder::Natural, tile_rows,
                          q.data(), blocks.data());
     for (int64_t i = 0; i < m; ++i) {
@@ -139,6 +141,7 @@ TEST(QuantizeActivations, RowsMayBeStridedAndComeInTiles) {
             << i;
         EXPECT_EQ(blocks[place].d, row.blocks[block].d);
         EXPECT_EQ(blocks[place].sum, row.blocks[block].sum);
+        EXPECT_EQ(blocks[place].first_sum, row.blocks[block].first_sum);
       }
     }
     EXPECT_EQ(q.back(), 77);

@@ -25,11 +25,13 @@ struct Portable {
     __builtin_memcpy(out, dwords, sizeof(dwords));
   }
 
-  template <class Codes>
+  template <class Codes, class Part>
   static I32 dot(const U32* w, const int8_t* q) {
     I32 sum = {};
-    for (int i = 0; i < kBlock; ++i) {
-      sum += (I32)((w[i / 4] >> (8 * (i % 4))) & 0xffu) * static_cast<int32_t>(q[i]);
+    for (const int vector : Part::kVectors) {
+      for (int i = 0; i < 4; ++i) {
+        sum += (I32)((w[vector] >> (8 * i)) & 0xffu) * static_cast<int32_t>(q[4 * vector + i]);
+      }
     }
     return sum;
   }

@@ -5,7 +5,8 @@
 //
 // The sums of integer products are exact; one fused multiply-add in fp32 accumulates each block, in
 // the order of k, whatever m and the number of threads are. So a row's result depends neither on
-// the other rows nor on the threads.
+// the other rows nor on the threads. Where groups end in the middle of blocks, a block is the sum
+// of its two halves' products.
 //
 // Weights are taken a panel at a time: as many rows as an instruction set has 32-bit lanes, lane l
 // holding row l. A panel block is 32 k: eight vectors of four codes a lane. With few rows of x the
@@ -27,7 +28,8 @@ struct PlainPanel {
 // A tile of y: up to max_rows rows of x against one panel.
 struct PlainTile {
   int64_t groups;
-  int64_t group_blocks;      // blocks a group
+  int64_t group_blocks;      // whole blocks a group
+  int64_t group_halves;      // half blocks a group
   const int8_t* q;           // [k / 32][rows][32]
   const BlockScale* blocks;  // [k / 32][rows]
   const float* scale;        // [groups][lanes]

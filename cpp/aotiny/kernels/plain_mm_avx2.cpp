@@ -36,19 +36,22 @@ struct Avx2 {
 
   // vpmaddubsw adds two products in 16 bits, where as many of its results are then added as cannot
   // overflow: with |q| ≤ 127 all eight for 4-bit codes, one for 8-bit codes (2·128·127 < 2^15).
-  template <class Codes>
+  template <class Codes, class Part>
   static I32 dot(const U32* w, const int8_t* q) {
     constexpr int kLimit = 32767 / (2 * 127 * Codes::kMaxMagnitude);
-    constexpr int kRun = kLimit >= 8 ? 8 : kLimit >= 4 ? 4 : kLimit >= 2 ? 2 : 1;
-    static_assert(kLimit >= 1);
+    constexpr int kCount = std::size(Part::kVectors);
+    constexpr int kRun = std::min(kCount, kLimit >= 8 ? 8 : kLimit >= 4 ? 4 : kLimit >= 2 ? 2 : 1);
+    static_assert(kLimit >= 1 && kCount % kRun == 0);
+    const auto at = [&](int i) {
+      const int vector = Part::kVectors[i];
+      return products<Codes>((__m256i)w[vector], q + 4 * vector);
+    };
     __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i += kRun) {
-      __m256i run = products<Codes>((__m256i)w[i], q + 4 * i);
+    for (int i = 0; i < kCount; i += kRun) {
+      __m256i run = at(i);
 #pragma GCC unroll 8
-      for (int j = 1; j < kRun; ++j) {
-        run = _mm256_add_epi16(run, products<Codes>((__m256i)w[i + j], q + 4 * (i + j)));
-      }
+      for (int j = 1; j < kRun; ++j) run = _mm256_add_epi16(run, at(i + j));
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, _mm256_set1_epi16(1)));
     }
     return (I32)sum;

@@ -39,14 +39,14 @@ struct Avx512Vnni {
     out[3] = (U32)_mm512_unpackhi_epi64(high01, high23);
   }
 
-  template <class Codes>
+  template <class Codes, class Part>
   static I32 dot(const U32* w, const int8_t* q) {
     __m512i sum = _mm512_setzero_si512();
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
+    for (const int vector : Part::kVectors) {
       int32_t dword;
-      __builtin_memcpy(&dword, q + 4 * i, sizeof(dword));
-      sum = _mm512_dpbusd_epi32(sum, (__m512i)w[i], _mm512_set1_epi32(dword));
+      __builtin_memcpy(&dword, q + 4 * vector, sizeof(dword));
+      sum = _mm512_dpbusd_epi32(sum, (__m512i)w[vector], _mm512_set1_epi32(dword));
     }
     return (I32)sum;
   }

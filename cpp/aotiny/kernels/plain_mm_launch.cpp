@@ -105,6 +105,7 @@ void visit_panel(const PlainMmArgs& args, const PlainMmPlan& plan, const PlainMm
   PlainTile tile{};
   tile.groups = args.k / args.group_size;
   tile.group_blocks = args.group_size / kBlock;
+  tile.group_halves = args.group_size / (kBlock / 2);
   tile.packed = panel_at(args, n0, kernels.lanes, workspace);
   float* scale = workspace.params.data();
   float* zero = scale + ceil_div(tile.groups, kParamsRound) * kParamsRound * lanes;

@@ -33,6 +33,53 @@ struct NibbleCodes {
   }
 };
 
+// The low four bits of codes in nibbles, as above, and the fifth as exact_int5.h draws it: 0..31.
+template <class Isa>
+struct FiveBitCodes {
+  static constexpr int kMaxMagnitude = 31;
+  static constexpr bool kSigned = false;
+  static constexpr int kBlockBytes = 16;
+
+  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
+    typename Isa::U32 high[4];  // the first: 4 bytes a block
+    Isa::transpose(panel.plane[1] + block * 4, panel.stride[1], high);
+    NibbleCodes<Isa>::load(panel, block, w);
+    for (int i = 0; i < 4; ++i) {
+      w[i] |= ((high[0] << (4 - i)) & 0x10101010u);
+      w[4 + i] |= ((high[0] >> i) & 0x10101010u);
+    }
+  }
+};
+
+// The low four bits in nibbles and the two high ones as planar_int6.h draws them: u = q + 32.
+template <class Isa>
+struct SixBitCodes {
+  static constexpr int kMaxMagnitude = 63;
+  static constexpr bool kSigned = false;
+  static constexpr int kBlockBytes = 16;
+
+  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
+    typename Isa::U32 high[4];  // the first two: 8 bytes a block
+    Isa::transpose(panel.plane[1] + block * 8, panel.stride[1], high);
+    NibbleCodes<Isa>::load(panel, block, w);
+    for (int odd = 0; odd < 2; ++odd) {
+      const typename Isa::U32 pairs = transpose_pairs(high[odd]);
+      for (int i = 0; i < 4; ++i) {
+        w[4 * odd + i] |= (i < 2 ? pairs << (4 - 2 * i) : pairs >> (2 * i - 4)) & 0x30303030u;
+      }
+    }
+  }
+
+ private:
+  // Bits 2·j and 2·j + 1 of byte i change places with bits 2·i and 2·i + 1 of byte j.
+  static typename Isa::U32 transpose_pairs(typename Isa::U32 bits) {
+    typename Isa::U32 moved = (bits ^ (bits >> 6)) & 0x00cc00ccu;
+    bits ^= moved ^ (moved << 6);
+    moved = (bits ^ (bits >> 12)) & 0x0000f0f0u;
+    return bits ^ moved ^ (moved << 12);
+  }
+};
+
 // A signed byte each, in the order Natural.
 template <class Isa>
 struct ByteCodes {
@@ -132,6 +179,15 @@ void load_super_steps(const PlainPanel& panel, int codes, int steps, int64_t gro
                      });
 }
 
+// One bf16 a row, the rows following each other.
+template <class Isa>
+typename Isa::F32 load_row_bfloat16(const uint8_t* rows) {
+  using U16 [[gnu::vector_size(2 * Isa::kLanes)]] = uint16_t;
+  U16 bits;
+  __builtin_memcpy(&bits, rows, sizeof(bits));
+  return (typename Isa::F32)(__builtin_convertvector(bits, typename Isa::U32) << 16);
+}
+
 template <class Isa>
 void load_int8(const uint8_t* rows, int64_t stride, int64_t groups, int bias, float* out) {
   using U32 = typename Isa::U32;
@@ -197,6 +253,34 @@ struct Unpack<Isa, ExactInt4Traits> {
                           float* min) {
     load_super_steps<Isa, uint8_t>(panel, 1, 3, groups, group_size, scale);
     load_super_steps<Isa, uint8_t>(panel, 2, 4, groups, group_size, min);
+  }
+};
+
+template <class Isa>
+struct Unpack<Isa, ExactInt5Traits> {
+  using Codes = FiveBitCodes<Isa>;
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t group_size, float* scale,
+                          float* min) {
+    load_super_steps<Isa, uint8_t>(panel, 2, 4, groups, group_size, scale);
+    load_super_steps<Isa, uint8_t>(panel, 3, 5, groups, group_size, min);
+  }
+};
+
+// q·scale = (u − 32)·scale.
+template <class Isa, Metadata kMetadata>
+struct Unpack<Isa, PlanarInt6Traits<kMetadata>> {
+  using Codes = SixBitCodes<Isa>;
+  static void load_params(const PlainPanel& panel, int64_t groups, int64_t group_size, float* scale,
+                          float* zero) {
+    if constexpr (kMetadata == Metadata::A) {
+      load_bfloat16<Isa>(panel.plane[2], panel.stride[2], groups, scale);
+    } else if constexpr (kMetadata == Metadata::B) {
+      load_row_steps<Isa, int8_t>(panel.plane[2], panel.stride[2], groups,
+                                  load_row_bfloat16<Isa>(panel.plane[3]), scale);
+    } else {
+      load_super_steps<Isa, int8_t>(panel, 2, 3, groups, group_size, scale);
+    }
+    for (int64_t i = 0; i < groups * Isa::kLanes; ++i) zero[i] = 32;
   }
 };
 

@@ -24,14 +24,16 @@ void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int
     const bool finite = largest < 0x7f800000u;
     const float d = std::bit_cast<float>(largest) / 127;
     const bool usable = finite && d > 0;
-    int sum = 0;
+    int sum = 0, first_sum = 0;
     for (int64_t i = 0; i < kBlock; ++i) {
       const int code =
           usable ? std::clamp(static_cast<int>(std::lrintf(values[i] / d)), -127, 127) : 0;
       q[order == KOrder::Natural ? i : i / 2 + i % 2 * (kBlock / 2)] = static_cast<int8_t>(code);
       sum += code;
+      if (i < kBlock / 2) first_sum += code;
     }
-    *blocks = {finite ? d : std::numeric_limits<float>::quiet_NaN(), static_cast<float>(sum)};
+    *blocks = {finite ? d : std::numeric_limits<float>::quiet_NaN(), static_cast<float>(sum),
+               static_cast<float>(first_sum)};
   }
 }
 

@@ -16,7 +16,8 @@ namespace aotiny {
 
 struct BlockScale {
   float d;
-  float sum;  // an integer, at most 32·127 in magnitude
+  float sum;        // an integer, at most 32·127 in magnitude
+  float first_sum;  // of the 16 lowest k, for groups that end in the middle of a block
 };
 
 // One row: x [k], of the dtype that the function is for, to k / 32 blocks of q, each in the given

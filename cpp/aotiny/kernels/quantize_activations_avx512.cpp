@@ -1,9 +1,9 @@
-#include <immintrin.h>
-
-#include "aotiny/kernels/quantize_activations.h"
+#include "aotiny/kernels/quantize_activations_store.h"
 
 namespace aotiny {
 namespace {
+
+struct Avx512 {};
 
 __m512 load(const float* x) { return _mm512_loadu_ps(x); }
 __m512 load(const Float16* x) {
@@ -20,8 +20,6 @@ void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int
   const T* x = static_cast<const T*>(source);
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   const __m512i limit = _mm512_set1_epi32(127);
-  const __m256i even_odd = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
   for (; k > 0; k -= 32, x += 32, q += 32 * step, blocks += step) {
     const __m512 low = load(x), high = load(x + 16);
     const uint32_t bits = _mm512_reduce_max_epu32(
@@ -30,8 +28,7 @@ void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int
     const bool finite = bits < 0x7f800000u;
     const float d = __builtin_bit_cast(float, bits) / 127;
     if (!finite || !(d > 0)) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_setzero_si256());
-      *blocks = {finite ? d : __builtin_nanf(""), 0};
+      store_zeros<Avx512>(d, finite, q, blocks);
       continue;
     }
     const auto quantize = [&](__m512 values) {
@@ -39,15 +36,9 @@ void quantize_row(const void* source, int64_t k, KOrder order, int64_t step, int
       return _mm512_max_epi32(_mm512_min_epi32(code, limit),
                               _mm512_sub_epi32(_mm512_setzero_si512(), limit));
     };
-    const __m512i low_codes = quantize(low), high_codes = quantize(high);
-    __m256i bytes =
-        _mm256_set_m128i(_mm512_cvtepi32_epi8(high_codes), _mm512_cvtepi32_epi8(low_codes));
-    if (order == KOrder::EvenOdd) {
-      bytes = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(bytes, even_odd), 0xd8);
-    }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
-    const int sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low_codes, high_codes));
-    *blocks = {d, static_cast<float>(sum)};
+    const __m256i bytes =
+        _mm256_set_m128i(_mm512_cvtepi32_epi8(quantize(high)), _mm512_cvtepi32_epi8(quantize(low)));
+    store_block<Avx512>(bytes, d, order, q, blocks);
   }
 }
 

@@ -38,7 +38,6 @@ struct ExactInt5Traits {
                                     .planes = kPlanes,
                                     .value = Value::Min,
                                     .order = KOrder::EvenOdd,
-                                    .plain = false,
                                     .group_sizes = kGroupSizes,
                                     .largest = 255 * 65504.0f,
                                     .unsigned_zero = true};

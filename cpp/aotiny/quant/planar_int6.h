@@ -62,7 +62,6 @@ struct PlanarInt6Traits {
       .planes = planar_int6::planes(kMetadata),
       .value = Value::Scale,
       .order = KOrder::EvenOdd,
-      .plain = false,
       .group_multiple = 16,
       .default_group = 16,
       // −32 times the scale of the largest must be finite.

@@ -39,16 +39,14 @@ std::vector<double> reference_plain_mm(const float* x, int64_t m, const Weight& 
     for (int64_t i = 0; i < m; ++i) {
       double total = bias == nullptr ? 0 : bias[j];
       for (int64_t block = 0; block < k / kBlock; ++block) {
-        int64_t products = 0, sum = 0;
+        double sum = 0;
         for (int64_t l = block * kBlock; l < (block + 1) * kBlock; ++l) {
-          products += int64_t{codes[l]} * rows[i].q[l];
-          sum += rows[i].q[l];
+          const double s = scale[l / weight.group_size()], z = zero[l / weight.group_size()];
+          const double value =
+              weight.info().value == Value::Zero ? (codes[l] - z) * s : codes[l] * s - z;
+          sum += value * rows[i].q[l];
         }
-        const int64_t group = block * kBlock / weight.group_size();
-        const double s = scale[group], z = zero[group];
-        const double min = weight.info().value == Value::Min ? z : s * z;
-        total +=
-            rows[i].d[block] * (s * static_cast<double>(products) - min * static_cast<double>(sum));
+        total += rows[i].d[block] * sum;
       }
       y[i * n + j] = total;
     }

@@ -14,8 +14,8 @@ struct ReferenceActivations {
 };
 ReferenceActivations reference_quantize(const float* x, int64_t k);
 
-// y [M, N] = x [M, K] W^T + bias with activations quantized as above: sums of integer products
-// exactly, the rest in fp64. `bias` [N] may be null.
+// y [M, N] = x [M, K] W^T + bias with activations quantized as above, in fp64. `bias` [N] may be
+// null.
 std::vector<double> reference_plain_mm(const float* x, int64_t m, const Weight& weight,
                                        const float* bias = nullptr);
 
