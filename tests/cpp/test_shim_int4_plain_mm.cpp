@@ -5,10 +5,11 @@ namespace {
 
 using namespace aotiny::testing;
 constexpr FormatId kA = kFormatId<CoalescedInt4Traits<Metadata::A>>;
+constexpr FormatId kH = kFormatId<CoalescedInt4Traits<Metadata::H>>;
 constexpr FormatId kB = kFormatId<CoalescedInt4Traits<Metadata::B>>;
 constexpr FormatId kC = kFormatId<CoalescedInt4Traits<Metadata::C>>;
 
-// As a compiled model calls it: with 6 arguments for A, 7 for B, 8 for C, and no more.
+// As a compiled model calls it: with 6 arguments for A and H, 7 for B, 8 for C, and no more.
 using CallA = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
                                  AtenTensorHandle, int64_t, AtenTensorHandle*);
 using CallB = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
@@ -26,7 +27,7 @@ Call shim() {
 int32_t call_with(const Tensor& self, FormatId format, std::vector<Tensor>& planes,
                   int64_t group_size, AtenTensorHandle* result) {
   const auto at = [&](int i) { return handle_of(planes[i]); };
-  if (format == kA) {
+  if (format == kA || format == kH) {
     return shim<CallA>()(handle_of(self), at(0), at(1), at(2), group_size, result);
   }
   if (format == kB) {
@@ -41,7 +42,7 @@ int32_t call(const Tensor& self, const Weight& w, AtenTensorHandle* result) {
 }
 
 class Int4PlainMm : public ::testing::TestWithParam<FormatId> {};
-INSTANTIATE_TEST_SUITE_P(Metadata, Int4PlainMm, ::testing::Values(kA, kB, kC),
+INSTANTIATE_TEST_SUITE_P(Metadata, Int4PlainMm, ::testing::Values(kA, kH, kB, kC),
                          [](const auto& info) { return format_name(info.param); });
 
 TEST_P(Int4PlainMm, MultipliesEveryDtype) {
@@ -86,7 +87,7 @@ TEST_P(Int4PlainMm, RefusesBadArguments) {
   const Tensor& last = weight.planes().back();
   expect_failure(Status::InvalidArgument,
                  with(weight.planes().size() - 1, last.transpose(0, 1).contiguous(), 64));
-  expect_failure(Status::InvalidArgument, with(1, scale.to(DType::Float32), 64));
+  expect_failure(Status::InvalidType, with(1, scale.to(DType::Float32), 64));
   EXPECT_EQ(with(9, {}, 64)(nullptr), static_cast<int32_t>(Status::InvalidArgument));
 }
 
@@ -100,11 +101,11 @@ TEST(Int4PlainMmKinds, AreToldApartByDtype) {
                                         handle_of(weight.planes()[1].to(third)),
                                         handle_of(weight.planes()[2].to(fourth)), 1, 2, 3, 4);
   };
-  const auto invalid = static_cast<int32_t>(Status::InvalidArgument);
+  const auto invalid = static_cast<int32_t>(Status::InvalidType);
   EXPECT_EQ(status(DType::BFloat16, DType::UInt8), invalid);
   EXPECT_EQ(status(DType::UInt8, DType::BFloat16), invalid);
   EXPECT_EQ(status(DType::Float32, DType::Float32), invalid);
-  EXPECT_EQ(status(DType::Float16, DType::Float16), invalid);
+  EXPECT_EQ(status(DType::Float16, DType::BFloat16), invalid);
   EXPECT_EQ(status(DType::BFloat16, DType::Float16), invalid);
   EXPECT_EQ(status(DType::UInt8, DType::Float32), invalid);
   EXPECT_NE(std::string(last_error()).find("C uint8 and float16"), std::string::npos)

@@ -23,6 +23,8 @@ OWN = {
     "aoti_torch_cpu__weight_int4pack_mm",  # torch has it for GPUs
     "aoti_torch_cpu_int4_plain_mm",
     "aoti_torch_cpu_exact_int4_plain_mm",
+    "aoti_torch_cpu_exact_int5_plain_mm",
+    "aoti_torch_cpu_int6_plain_mm",
     "aoti_torch_cpu_int8_plain_mm",
     "aoti_torch_cpu_weight_matmul",
     "aoti_torch_cpu_weight_bmm",

@@ -239,9 +239,10 @@ AOTINY_API AOTITorchError aoti_torch_cpu__weight_int4pack_mm(AtenTensorHandle se
                                                              AtenTensorHandle* ret0);
 
 /* y = x W^T with CoalescedInt4 weights and activations quantized to int8 per block of 32. One name
- * serves every metadata generation; arguments after the fourth depend on it, told apart by the
- * dtypes of the third and fourth tensors:
+ * serves every variant; arguments after the fourth depend on it, told apart by the dtypes of the
+ * third and fourth tensors:
  *   A: (self, qdata, scale bf16, zero bf16,            int64 group_size, ret0*)
+ *   H: (self, qdata, scale fp16, zero fp16,            int64 group_size, ret0*)
  *   B: (self, qdata, scale u8,   zero u8,   steps bf16, int64 group_size, ret0*)
  *   C: (self, qdata, scale u8, scale_step fp16, zero u8, zero_point_step fp16, int64 group_size,
  *       ret0*)
@@ -254,7 +255,22 @@ AOTINY_API AOTITorchError aoti_torch_cpu_int4_plain_mm(
 AOTINY_API AOTITorchError aoti_torch_cpu_exact_int4_plain_mm(
     AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle min,
     AtenTensorHandle d, AtenTensorHandle dmin, int64_t group_size, AtenTensorHandle* ret0);
-/* y = x W^T with Int8 weights: scale bf16 [N, K/g], zero int8 [N, K/g]. */
+/* y = x W^T with ExactInt5 weights, (q * scale * d - min * dmin): ql u8 [N, K/2], qh u8 [N, K/8];
+ * scale, min u8 [N, K/32]; d, dmin fp16 [N, K/256]; group_size is 32. */
+AOTINY_API AOTITorchError aoti_torch_cpu_exact_int5_plain_mm(
+    AtenTensorHandle self, AtenTensorHandle ql, AtenTensorHandle qh, AtenTensorHandle scale,
+    AtenTensorHandle min, AtenTensorHandle d, AtenTensorHandle dmin, int64_t group_size,
+    AtenTensorHandle* ret0);
+/* y = x W^T with PlanarInt6 weights: ql u8 [N, K/2], qh u8 [N, K/4]. The dtypes of scale and steps
+ * tell the variants apart, which have different numbers of arguments, as int4_plain_mm's do:
+ *   A: (self, ql, qh, scale bf16,                      int64 group_size, ret0*)
+ *   B: (self, ql, qh, scale int8, steps bf16 [N, 1],     int64 group_size, ret0*)
+ *   C: (self, ql, qh, scale int8, steps fp16 [N, K/256], int64 group_size, ret0*) */
+AOTINY_API AOTITorchError aoti_torch_cpu_int6_plain_mm(AtenTensorHandle self, AtenTensorHandle ql,
+                                                       AtenTensorHandle qh, AtenTensorHandle scale,
+                                                       intptr_t fifth, intptr_t sixth,
+                                                       intptr_t seventh);
+/* y = x W^T with Int8 weights: scale bf16 (A) or fp16 (H) [N, K/g], zero int8 [N, K/g]. */
 AOTINY_API AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self,
                                                        AtenTensorHandle qdata,
                                                        AtenTensorHandle scale,

@@ -1,10 +1,31 @@
-// int4_plain_mm, exact_int4_plain_mm, int8_plain_mm: products with quantized weights and
-// activations.
+// int4_plain_mm, exact_int4_plain_mm, exact_int5_plain_mm, int6_plain_mm, int8_plain_mm: products
+// with quantized weights and activations.
+//
+// Every function looks at the dtypes of its tensors before any shape, and at no tensor after the
+// first that does not fit: so another format's weight is InvalidType.
 #include "aotiny/shims/handle.h"
 #include "aotiny/shims/weight_ops.h"
 
 namespace aotiny {
 namespace {
+
+// Where the number of arguments depends on the dtypes of some, the later ones are integers.
+AtenTensorHandle handle_of(intptr_t argument) {
+  return reinterpret_cast<AtenTensorHandle>(argument);
+}
+AtenTensorHandle* result_of(intptr_t argument) {
+  return reinterpret_cast<AtenTensorHandle*>(argument);
+}
+
+// The tensor of a handle that is to be this plane of a format; undefined, or of its dtype.
+const Tensor& plane_in(AtenTensorHandle handle, FormatId format, size_t index) {
+  const FormatInfo& info = format_info(format);
+  const PlaneSpec& spec = info.planes[index];
+  const Tensor& plane = in(handle, spec.name);
+  require(!plane.defined() || plane.dtype() == spec.dtype, Status::InvalidType, info.name, ": ",
+          spec.name, " has dtype ", plane.dtype(), ", not ", spec.dtype);
+  return plane;
+}
 
 // The shims' common body: ret0 = self W^T, W from the handles of its planes.
 void plain_mm_shim(AtenTensorHandle self, FormatId format,
@@ -14,10 +35,17 @@ void plain_mm_shim(AtenTensorHandle self, FormatId format,
   const Tensor& x = in(self, "self");
   std::vector<Tensor> planes;
   for (const AtenTensorHandle handle : handles) {
-    planes.push_back(in(handle, format_info(format).planes[planes.size()].name));
+    planes.push_back(plane_in(handle, format, planes.size()));
   }
   result = matmul(x, Weight(format, std::move(planes), group_size), Activation::Int8);
 }
+
+template <Metadata kMetadata>
+constexpr FormatId kInt4 = kFormatId<CoalescedInt4Traits<kMetadata>>;
+template <Metadata kMetadata>
+constexpr FormatId kInt6 = kFormatId<PlanarInt6Traits<kMetadata>>;
+template <Metadata kMetadata>
+constexpr FormatId kInt8 = kFormatId<Int8Traits<kMetadata>>;
 
 }  // namespace
 
@@ -30,32 +58,28 @@ AOTITorchError aoti_torch_cpu_int4_plain_mm(AtenTensorHandle self, AtenTensorHan
                                             intptr_t fifth, intptr_t sixth, intptr_t seventh,
                                             intptr_t eighth) {
   return guarded([&] {
-    const auto tensor = [](intptr_t argument) {
-      return reinterpret_cast<AtenTensorHandle>(argument);
-    };
+    plane_in(qdata, kInt4<Metadata::A>, 0);
     const DType third = in(scale, "scale").dtype();
     const DType kind = in(fourth, "the fourth argument").dtype();
-    if (third == DType::BFloat16 && kind == DType::BFloat16) {  // A: group_size, ret0
-      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::A>>, {qdata, scale, fourth},
-                    fifth, reinterpret_cast<AtenTensorHandle*>(sixth));
-    } else if (third == DType::UInt8 && kind == DType::UInt8) {  // B: steps, group_size, ret0
-      // ExactInt4's arguments begin alike; its later ones must not be taken for size and pointer.
-      const DType steps = in(tensor(fifth), "steps").dtype();
-      require(steps == DType::BFloat16, Status::InvalidType, "int4_plain_mm: steps has dtype ",
-              steps, ", not bfloat16");
-      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::B>>,
-                    {qdata, scale, fourth, tensor(fifth)}, sixth,
-                    reinterpret_cast<AtenTensorHandle*>(seventh));
+    if (third == DType::BFloat16 && kind == DType::BFloat16) {
+      plain_mm_shim(self, kInt4<Metadata::A>, {qdata, scale, fourth}, fifth, result_of(sixth));
+    } else if (third == DType::Float16 && kind == DType::Float16) {
+      plain_mm_shim(self, kInt4<Metadata::H>, {qdata, scale, fourth}, fifth, result_of(sixth));
+    } else if (third == DType::UInt8 && kind == DType::UInt8) {
+      // ExactInt4's and ExactInt5's arguments begin alike; their later ones must not be taken for
+      // size and pointer.
+      plane_in(handle_of(fifth), kInt4<Metadata::B>, 3);
+      plain_mm_shim(self, kInt4<Metadata::B>, {qdata, scale, fourth, handle_of(fifth)}, sixth,
+                    result_of(seventh));
     } else if (third == DType::UInt8 && kind == DType::Float16) {
-      // C: zero, zero_point_step, group_size, ret0
-      plain_mm_shim(self, kFormatId<CoalescedInt4Traits<Metadata::C>>,
-                    {qdata, scale, fourth, tensor(fifth), tensor(sixth)}, seventh,
-                    reinterpret_cast<AtenTensorHandle*>(eighth));
+      plain_mm_shim(self, kInt4<Metadata::C>,
+                    {qdata, scale, fourth, handle_of(fifth), handle_of(sixth)}, seventh,
+                    result_of(eighth));
     } else {
-      fail(Status::InvalidArgument, "int4_plain_mm: the third and fourth arguments have dtypes ",
-           third, " and ", kind,
-           ", which no metadata has: A is bfloat16 and bfloat16, B uint8 and uint8, C uint8 and "
-           "float16");
+      fail(Status::InvalidType, "int4_plain_mm: the third and fourth arguments have dtypes ", third,
+           " and ", kind,
+           ", which no variant has: A is bfloat16 and bfloat16, H float16 and float16, B uint8 and "
+           "uint8, C uint8 and float16");
     }
   });
 }
@@ -69,10 +93,46 @@ AOTITorchError aoti_torch_cpu_exact_int4_plain_mm(AtenTensorHandle self, AtenTen
   });
 }
 
+AOTITorchError aoti_torch_cpu_exact_int5_plain_mm(AtenTensorHandle self, AtenTensorHandle ql,
+                                                  AtenTensorHandle qh, AtenTensorHandle scale,
+                                                  AtenTensorHandle min, AtenTensorHandle d,
+                                                  AtenTensorHandle dmin, int64_t group_size,
+                                                  AtenTensorHandle* ret0) {
+  return guarded([&] {
+    plain_mm_shim(self, kFormatId<ExactInt5Traits>, {ql, qh, scale, min, d, dmin}, group_size,
+                  ret0);
+  });
+}
+
+AOTITorchError aoti_torch_cpu_int6_plain_mm(AtenTensorHandle self, AtenTensorHandle ql,
+                                            AtenTensorHandle qh, AtenTensorHandle scale,
+                                            intptr_t fifth, intptr_t sixth, intptr_t seventh) {
+  return guarded([&] {
+    plane_in(ql, kInt6<Metadata::B>, 0);
+    plane_in(qh, kInt6<Metadata::B>, 1);
+    const DType kind = in(scale, "scale").dtype();
+    if (kind == DType::BFloat16) {
+      plain_mm_shim(self, kInt6<Metadata::A>, {ql, qh, scale}, fifth, result_of(sixth));
+      return;
+    }
+    require(kind == DType::Int8, Status::InvalidType, "int6_plain_mm: scale has dtype ", kind,
+            ", which no variant has: A is bfloat16, B and C int8");
+    const DType steps = in(handle_of(fifth), "steps").dtype();
+    require(steps == DType::BFloat16 || steps == DType::Float16, Status::InvalidType,
+            "int6_plain_mm: steps has dtype ", steps,
+            ", which no variant has: B is bfloat16, C float16");
+    plain_mm_shim(self, steps == DType::BFloat16 ? kInt6<Metadata::B> : kInt6<Metadata::C>,
+                  {ql, qh, scale, handle_of(fifth)}, sixth, result_of(seventh));
+  });
+}
+
 AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self, AtenTensorHandle qdata,
                                             AtenTensorHandle scale, AtenTensorHandle zero,
                                             int64_t group_size, AtenTensorHandle* ret0) {
   return guarded([&] {
-    plain_mm_shim(self, kFormatId<Int8Traits<Metadata::A>>, {qdata, scale, zero}, group_size, ret0);
+    plane_in(qdata, kInt8<Metadata::A>, 0);
+    const bool half = in(scale, "scale").dtype() == DType::Float16;
+    plain_mm_shim(self, half ? kInt8<Metadata::H> : kInt8<Metadata::A>, {qdata, scale, zero},
+                  group_size, ret0);
   });
 }
