@@ -7,10 +7,12 @@ import torch
 import aotiny
 from weight_formulas import KINDS, k_for, n_for, quantized, values
 
-INT8_TYPES = {"CoalescedInt4", "ExactInt4", "Int8"}
+INT8_TYPES = {"CoalescedInt4", "ExactInt4", "ExactInt5", "PlanarInt6", "Int8"}
 OPERATORS = {
     "int4_plain_mm": "CoalescedInt4",
     "exact_int4_plain_mm": "ExactInt4",
+    "exact_int5_plain_mm": "ExactInt5",
+    "int6_plain_mm": "PlanarInt6",
     "int8_plain_mm": "Int8",
     "weight_int4pack_mm": "Int4TilePacked",
 }

@@ -8,7 +8,7 @@ import weight_formulas
 
 KINDS = [(format, variant) for format, variant, _ in weight_formulas.KINDS]
 # Those with products of int8 activations.
-PRODUCTS = [kind for kind in KINDS if kind[0] in ("int4", "exact_int4", "int8")]
+PRODUCTS = [kind for kind in KINDS if not kind[0].startswith("int4_")]
 
 
 def over(kinds):

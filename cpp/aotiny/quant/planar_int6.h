@@ -106,9 +106,11 @@ struct PlanarInt6Traits {
   }
 
   static void pack_codes(const int* codes, int64_t k, WeightRow row) {
-    std::fill(row.plane[0], row.plane[0] + k / 2, uint8_t{0});
-    std::fill(row.plane[1], row.plane[1] + k / 4, uint8_t{0});
     for (int64_t i = 0; i < k; ++i) {
+      if (i % 32 == 0) {
+        std::fill_n(row.plane[0] + i / 2, 16, uint8_t{0});
+        std::fill_n(row.plane[1] + i / 4, 8, uint8_t{0});
+      }
       const int u = codes[i] - kMinCode;
       row.plane[0][i / 2] |= static_cast<uint8_t>((u & 15) << low_shift(i));
       row.plane[1][high_byte(i)] |= static_cast<uint8_t>((u >> 4) << high_shift(i));

@@ -121,6 +121,14 @@ void register_matmul(py::module_& module) {
       module, "exact_int4_plain_mm", Activation::Int8,
       "matmul of an ExactInt4 with activations quantized to int8; another type of weight is a\n"
       "TypeError. x [..., K], bias [N] or None; returns a Tensor [..., N] in x's dtype.");
+  register_typed<ExactInt5>(
+      module, "exact_int5_plain_mm", Activation::Int8,
+      "matmul of an ExactInt5 with activations quantized to int8; another type of weight is a\n"
+      "TypeError. x [..., K], bias [N] or None; returns a Tensor [..., N] in x's dtype.");
+  register_typed<PlanarInt6>(
+      module, "int6_plain_mm", Activation::Int8,
+      "matmul of a PlanarInt6 with activations quantized to int8; another type of weight is a\n"
+      "TypeError. x [..., K], bias [N] or None; returns a Tensor [..., N] in x's dtype.");
   register_typed<Int8>(
       module, "int8_plain_mm", Activation::Int8,
       "matmul of an Int8 with activations quantized to int8; another type of weight is a\n"
