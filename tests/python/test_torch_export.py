@@ -100,6 +100,26 @@ def test_a_quantized_module_needs_no_more(tmp_path):
     assert (run(path, x) - exact).norm() < 0.02 * exact.norm()
 
 
+@pytest.mark.parametrize("how", ["buffer", "attribute"])
+def test_weights_that_are_no_parameters(how, tmp_path):
+    w = WeightTensor.from_weight(aotiny.quantize(torch.randn(9, 64), "int6"))
+
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            if how == "buffer":
+                self.register_buffer("w", w)
+            else:
+                self.w = w
+
+        def forward(self, x):
+            return torch.sigmoid(x @ self.w.T)
+
+    module, x = Wrapper().eval(), torch.randn(1, 64)
+    aotiny.export(module, (x,), tmp_path / "w.pt2")
+    torch.testing.assert_close(run(tmp_path / "w.pt2", x), module(x), rtol=1e-5, atol=1e-5)
+
+
 def test_torch_export_takes_the_tensor_itself():
     torch.manual_seed(3)
     module = Tied().eval()

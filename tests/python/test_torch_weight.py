@@ -341,5 +341,18 @@ def test_modules_change_their_dtype():
     assert_near(module(IDS).float(), expected)
 
 
+def test_inference_mode_and_functions_that_torch_takes_apart():
+    w, x = quantized(8, 64, format="int8"), randn(2, 3, 64)
+    with torch.inference_mode():
+        assert torch.equal(F.linear(x, w)[..., 4:], F.linear(x, w[4:]))
+        assert torch.equal(w.clone().T.T, w)
+    attention = nn.MultiheadAttention(64, 4, batch_first=True).eval()
+    with torch.no_grad():
+        expected = attention(x, x, x)[0]
+        packed = aotiny.quantize(attention.out_proj.weight.detach(), "int8")
+        attention.out_proj.weight = nn.Parameter(WeightTensor.from_weight(packed), False)
+        assert_near(attention(x, x, x)[0], expected)
+
+
 def test_importing_aotiny_imports_no_torch(run_python):
     assert run_python("import sys, aotiny; print('torch' in sys.modules)").strip() == "False"

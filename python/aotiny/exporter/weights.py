@@ -1,8 +1,9 @@
 """Quantized weights as torch.export takes them: planes that are buffers.
 
-A parameter that is a WeightTensor is replaced by a buffer for each of its planes and a property of
-the same name that puts them together again. So whatever the module does with its weight is traced,
-and the package has the planes as constants: `head.weight` becomes `head.qdata`, `head.scale`, ...
+A parameter or buffer that is a WeightTensor is replaced by a buffer for each of its planes and a
+property of the same name that puts them together again. So whatever the module does with its weight
+is traced, and the package has the planes as constants: `head.weight` becomes `head.qdata`,
+`head.scale`, ...
 """
 
 import copy
@@ -20,17 +21,19 @@ def shared_copy(module: nn.Module) -> nn.Module:
 
 
 def has_quantized_weights(module: nn.Module) -> bool:
-    return any(isinstance(tensor, WeightTensor) for tensor in module.parameters())
+    tensors = chain(module.parameters(), module.buffers())
+    return any(isinstance(tensor, WeightTensor) for tensor in tensors)
 
 
 def planes_to_buffers(module: nn.Module) -> None:
-    """Replaces the quantized parameters in place. A shared one's buffers lie in its first owner."""
+    """Replaces the quantized parameters, and buffers, in place. A shared one's planes lie in its
+    first owner."""
     owners: dict[int, tuple[nn.Module, dict[str, str]]] = {}
     for part in list(module.modules()):
-        for name, weight in list(part._parameters.items()):
+        for name, weight in [*part._parameters.items(), *part._buffers.items()]:
             if not isinstance(weight, WeightTensor):
                 continue
-            del part._parameters[name]
+            delattr(part, name)
             if id(weight) not in owners:
                 owners[id(weight)] = part, _register(part, name, weight)
             _add_property(part, name, weight, *owners[id(weight)])

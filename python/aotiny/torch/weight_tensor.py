@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -48,9 +49,11 @@ class WeightTensor(torch.Tensor):
         if transposed:
             for pair in (shape, strides):
                 pair[-2], pair[-1] = pair[-1], pair[-2]
-        self = torch.Tensor._make_wrapper_subclass(
-            cls, shape, strides=strides, dtype=dtype, device=planes[0].device
-        )
+        # Not an inference tensor even in that mode: torch cannot make views of others such.
+        with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+            self = torch.Tensor._make_wrapper_subclass(
+                cls, shape, strides=strides, dtype=dtype, device=planes[0].device
+            )
         self.format, self.variant, self.group_size = format, variant, group_size
         self.transposed, self.readonly = transposed, readonly
         for name, plane in zip(_core.plane_names(format, variant), planes, strict=True):
