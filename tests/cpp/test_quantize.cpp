@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, Quantize, ::testing::ValuesIn(all_formats()),
 // Half a step, and what rounding scale and zero to their stored types may add: a clipped end, by
 // 2^-8 of the range for bf16 or u8 codes of the largest, and half a step for an integer zero.
 TEST_P(Quantize, ErrorsStayWithinTheStep) {
-  for (const int64_t wanted : {32, 64, 160}) {
+  for (const int64_t wanted : {16, 32, 64, 80, 160}) {
     const int64_t n = n_for(GetParam(), 13), k = k_for(GetParam(), 320),
                   group_size = group_for(GetParam(), wanted);
     const std::vector<float> values = gaussian(n * k, 1, 3);
