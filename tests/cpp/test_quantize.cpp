@@ -95,6 +95,41 @@ TEST_P(Quantize, GroupsOfZerosAreExact) {
   for (int64_t i = k; i < 2 * k; ++i) EXPECT_EQ(back[i], 0.0f);
 }
 
+// The middle code is 0, also where scales and zeros are codes with steps of other groups.
+TEST_P(Quantize, SymmetricMinMaxHoldsZeroExactly) {
+  const int64_t n = n_for(GetParam(), 5), k = k_for(GetParam(), 256), g = group_for(GetParam(), 32);
+  std::vector<float> values = gaussian(n * k, 14);
+  for (int64_t i = 0; i < n * k; ++i) {
+    if (i % 3 == 0) values[i] = 0;
+    values[i] *= 1 + static_cast<float>(i / 32 % 7);
+  }
+  const std::vector<float> back = floats_of(
+      quantize(tensor_of(values, {n, k}), GetParam(), g, Method::MinMaxSymmetric).dequantize());
+  // A min in codes of its own is near the middle code, but not on it.
+  const bool exact = format_info(GetParam()).value != Value::Min || !has_float16(GetParam()) ||
+                     !format_info(GetParam()).unsigned_zero;
+  for (int64_t i = 0; i < n * k; i += 3) ASSERT_NEAR(back[i], 0, exact ? 0 : 0.03f) << i;
+  EXPECT_LT(relative_error(back, values), levels() == 15 ? 0.13 : 0.07);
+}
+
+// In fp16 neither the zero of a narrow range far from 0 nor a tiny scale may be lost.
+TEST_P(Quantize, NarrowRangesFarFromZero) {
+  const int64_t n = n_for(GetParam(), 1), k = k_for(GetParam(), 256), g = group_for(GetParam(), 32);
+  for (const float far : {1000.0f, -1000.0f, 5e-5f}) {
+    // Its scale would be 5e-5 / 255, where fp16 has one digit.
+    if (far < 1 && far > 0 && format_name(GetParam()) == "Int8H") continue;
+    std::vector<float> values(static_cast<size_t>(n * k));
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = far * (1 + 1e-6f * static_cast<float>(i % 5));
+    }
+    for (const Method method : {Method::MinMax, Method::Hqq}) {
+      const std::vector<float> back =
+          floats_of(quantize(tensor_of(values, {n, k}), GetParam(), g, method).dequantize());
+      for (size_t i = 0; i < back.size(); ++i) ASSERT_NEAR(back[i] / values[i], 1, 0.005) << far;
+    }
+  }
+}
+
 // One value throughout, and values of one sign far from zero.
 TEST_P(Quantize, ConstantAndOneSidedGroups) {
   const int64_t k = k_for(GetParam(), 64), group_size = group_for(GetParam(), 64);

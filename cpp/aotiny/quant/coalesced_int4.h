@@ -86,8 +86,11 @@ struct CoalescedInt4Traits {
       return {scale, scale > 0 ? -lo / scale : 0};
     } else {
       if (hi > lo) {
-        // The end of the range is held under the scale as it will be stored.
-        const double scale = static_cast<float>(Stored(static_cast<float>((hi - lo) / kMaxCode)));
+        // The end of the range is held under the scale as it will be stored. A narrow range far
+        // from 0 has a large zero, which must be within fp16 in H.
+        double scale = (hi - lo) / kMaxCode;
+        if (kMetadata == Metadata::H) scale = std::max(scale, std::max(lo, -hi) / 65000);
+        scale = static_cast<float>(stored_scale(scale));
         return {scale, scale > 0 ? -lo / scale : 0};
       }
       // Equal values: code 1 above zero 0, or code 0 below zero 1.
@@ -98,8 +101,7 @@ struct CoalescedInt4Traits {
 
   // Stores metadata as near to these as it can.
   //
-  // The largest scale and zero of a row (B) or super-block (C) set the steps. A zero is corrected
-  // for the rounding of its scale, so that −zero·scale, the lower end of the range, stays. The
+  // The largest scale and zero of a row (B) or super-block (C) set the steps. The
   // smallest scale code of a group whose scale is not 0 is 1, so that no group is lost to a far
   // larger one beside it. Where all codes are 0 the step is 1.
   static void encode_params(const GroupParams* params, int64_t groups, int64_t group_size,
@@ -115,11 +117,10 @@ struct CoalescedInt4Traits {
       }
     } else {
       for (int64_t i = 0; i < groups; ++i) {
-        const Stored scale(static_cast<float>(params[i].scale));
+        const Stored scale = stored_scale(params[i].scale);
         const double step = static_cast<float>(scale);
-        const double low = params[i].scale * params[i].zero;
         row.as<Stored>(1)[i] = scale;
-        row.as<Stored>(2)[i] = Stored(static_cast<float>(step == 0 ? 0 : low / step));
+        row.as<Stored>(2)[i] = Stored(static_cast<float>(stored_zero(params[i], step)));
       }
     }
   }
@@ -154,6 +155,23 @@ struct CoalescedInt4Traits {
   using Stored = std::conditional_t<kMetadata == Metadata::H, Float16, BFloat16>;  // of A and H
   static constexpr double kMaxBFloat16 = 0x1.fep127;
 
+  // The zero under which a range keeps its lower end, −zero·scale, though its scale is stored as
+  // `scale`. A zero that is a code stays, so that 0 remains a value.
+  static double stored_zero(GroupParams params, double scale) {
+    if (scale == 0) return 0;
+    const bool is_code =
+        params.zero == std::clamp<double>(std::nearbyint(params.zero), kMinCode, kMaxCode);
+    if (is_code) return params.zero;
+    return params.zero * params.scale / scale;
+  }
+
+  // The nearest that is not 0, unless the scale is.
+  static Stored stored_scale(double scale) {
+    Stored stored(static_cast<float>(scale));
+    if (scale != 0 && static_cast<float>(stored) == 0) stored.bits |= 1;
+    return stored;
+  }
+
   // Codes of `groups` groups that share steps.
   template <class Step>
   static void encode_codes(const GroupParams* params, int64_t groups, uint8_t* scale_codes,
@@ -165,8 +183,7 @@ struct CoalescedInt4Traits {
       scale_codes[i] = params[i].scale > 0 ? to_code<uint8_t>(params[i].scale, step, 1, 255) : 0;
     }
     const auto zero = [&](int64_t i) {
-      const double scale = scale_codes[i] * step;
-      return scale > 0 ? std::max(params[i].zero * params[i].scale / scale, 0.0) : 0.0;
+      return std::max(stored_zero(params[i], scale_codes[i] * step), 0.0);
     };
     largest = 0;
     for (int64_t i = 0; i < groups; ++i) largest = std::max(largest, zero(i));

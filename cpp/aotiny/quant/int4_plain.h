@@ -22,16 +22,17 @@ struct Int4PlainTraits {
       {"scale", kDType, Per::Group, 1, Layout::Groups},
       {"zero_point", kDType, Per::Group, 1, Layout::Groups},
   };
-  static constexpr FormatInfo kInfo{
-      .name = "Int4Plain",
-      .variant = kDType == DType::BFloat16  ? "bfloat16"
-                 : kDType == DType::Float16 ? "float16"
-                                            : "float32",
-      .bits = 4,
-      .planes = kPlanes,
-      .value = Value::Min,
-      .plain = false,
-      .largest = kDType == DType::Float16 ? 65504.0f : 0x1.fffffep127f};
+  static constexpr FormatInfo kInfo{.name = "Int4Plain",
+                                    .variant = kDType == DType::BFloat16  ? "bfloat16"
+                                               : kDType == DType::Float16 ? "float16"
+                                                                          : "float32",
+                                    .bits = 4,
+                                    .planes = kPlanes,
+                                    .value = Value::Min,
+                                    .plain = false,
+                                    .largest = kDType == DType::Float16    ? 65504.0f
+                                               : kDType == DType::BFloat16 ? 0x1.fep127f
+                                                                           : 0x1.fffffep127f};
   static constexpr int kMinCode = -8;
   static constexpr int kMaxCode = 7;
 

@@ -41,7 +41,8 @@ struct Int4TilePackedTraits {
                                     .plain = false,
                                     .group_sizes = kGroupSizes,
                                     .n_multiple = 8,
-                                    .k_multiple = kTileK};
+                                    .k_multiple = kTileK,
+                                    .largest = 0x1.fep127f};
   static constexpr int kMinCode = -8;
   static constexpr int kMaxCode = 7;
 

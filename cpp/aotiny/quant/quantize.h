@@ -34,7 +34,10 @@ Weight quantize(const Tensor& values, FormatId format, int64_t group_size,
 
 // The same values in another format or variant with codes as many as this one's, in the same group
 // size: metadata is coded anew, and each code is the nearest under it. This is how metadata is
-// compacted, A to B to C, and how a weight made elsewhere gets into a format with products.
+// compacted, A to B to C, and how a weight made elsewhere gets into a format with products. In its
+// own format it is the same weight, sharing the planes. Fails with InvalidType where the codes do
+// not fit, with InvalidArgument as check_shape and as quantize does for a value that the format
+// cannot hold.
 Weight convert(const Weight& weight, FormatId format, const Progress& progress = {});
 
 }  // namespace aotiny
