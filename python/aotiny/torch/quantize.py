@@ -14,6 +14,7 @@ FORMATS = ("int4", "int6", "int8", "exact_int4", "exact_int5", "int4_plain", "in
 
 LayerFilter = Callable[[str, nn.Module], bool]
 LayerProgress = Callable[[str, int, int], object]
+Holder = tuple[str, nn.Module, str]  # qualified name of a module, the module, its attribute
 
 
 @dataclass
@@ -62,23 +63,22 @@ def quantize_(
     group_size = 32 if group_size is None else group_size
     _check_arguments(format, group_size, method, variant)
     report = QuantizationReport(format, group_size, method, variant)
-    holders = list(_holders(model))
-    by_weight: dict[int, list[tuple[str, nn.Module, str]]] = {}
-    for name, layer, attribute, weight in holders:
+    weights: dict[int, torch.Tensor] = {}
+    by_weight: dict[int, list[Holder]] = {}
+    for name, layer, attribute, weight in _parameters(model):
+        weights[id(weight)] = weight
         by_weight.setdefault(id(weight), []).append((name, layer, attribute))
-    weights = {id(weight): weight for *_, weight in holders}
+    kinds = (nn.Linear, nn.Embedding) if embeddings else nn.Linear
     chosen = {
         key: sharing
         for key, sharing in by_weight.items()
-        if any(isinstance(layer, nn.Linear) for _, layer, attribute in sharing
-               if attribute == "weight")
-        or (embeddings and any(isinstance(layer, nn.Embedding) for _, layer, _ in sharing))
-    }  # fmt: skip
+        if any(isinstance(layer, kinds) and at == "weight" for _, layer, at in sharing)
+    }
     for done, (key, sharing) in enumerate(chosen.items()):
         if progress is not None:
             progress(sharing[0][0], done, len(chosen))
         names = [name for name, _, _ in sharing]
-        why = next(filter_reasons(sharing, weights[key], filter), "")
+        why = next(_reasons_to_skip(sharing, weights[key], filter), "")
         if not why:
             packed, why = _packed(weights[key], report)
         if why:
@@ -102,7 +102,7 @@ def _check_arguments(format: str, group_size: int, method: str, variant: str | N
         raise ValueError(str(error)) from None
 
 
-def _holders(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """(qualified name of the module, module, attribute, parameter) of every parameter.
 
     A module under two names comes under both.
@@ -113,8 +113,8 @@ def _holders(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tens
                 yield name, layer, attribute, parameter
 
 
-def filter_reasons(
-    sharing: list[tuple[str, nn.Module, str]], weight: torch.Tensor, keep: LayerFilter | None
+def _reasons_to_skip(
+    sharing: list[Holder], weight: torch.Tensor, keep: LayerFilter | None
 ) -> Iterator[str]:
     """Why the layers that share a weight stay as they are; nothing if they do not."""
     if isinstance(weight, WeightTensor):
