@@ -315,6 +315,24 @@ def test_state_dict_and_files():
     assert isinstance(other.up.weight, nn.Parameter)
 
 
+def test_files_are_not_trusted():
+    def saved(w):
+        file = io.BytesIO()
+        torch.save({"w": w}, file)
+        file.seek(0)
+        return file
+
+    w = quantized(8, 64, format="int8").clone()
+    assert torch.equal(torch.load(saved(w.T), weights_only=True)["w"].T, w)
+    assert torch.load(saved(w), weights_only=True, map_location="meta")["w"].shape == (8, 64)
+    w.planes["scale"][3, 1] = float("nan")
+    with pytest.raises(aotiny.Error, match=r"scale at .*3, 1.* is nan"):
+        torch.load(saved(w), weights_only=True)
+    w.group_size = 48
+    with pytest.raises(aotiny.Error, match="48"):
+        torch.load(saved(w), weights_only=True)
+
+
 def test_deepcopy_and_pickle_keep_ties_and_parameters():
     module = model()
     quantize_(module, "int4")

@@ -80,7 +80,7 @@ class WeightTensor(torch.Tensor):
     def weight(self) -> aotiny.Weight:
         """The same weight as aotiny has it, sharing its memory."""
         planes = list(self.planes.values())
-        if any(isinstance(p, torch._subclasses.FakeTensor) for p in planes):
+        if _is_fake(planes):
             raise NotImplementedError("of a quantized weight, only products can be traced")
         weight = _core.weight_of_planes(self.format, self.variant, planes, self.group_size)
         return weight.mT if self.transposed else weight
@@ -153,6 +153,10 @@ class WeightTensor(torch.Tensor):
         return _OPERATORS[func](*args, **(kwargs or {}))
 
 
+def _is_fake(planes: Sequence[torch.Tensor]) -> bool:
+    return any(isinstance(plane, torch._subclasses.FakeTensor) for plane in planes)
+
+
 def _marked(source: WeightTensor, result: WeightTensor) -> WeightTensor:
     """`result`, a parameter if `source` is one."""
     return torch.nn.Parameter(result, False) if isinstance(source, torch.nn.Parameter) else result
@@ -160,6 +164,9 @@ def _marked(source: WeightTensor, result: WeightTensor) -> WeightTensor:
 
 def _rebuild(planes, format, variant, group_size, dtype, transposed, is_parameter):
     result = WeightTensor(planes, format, variant, group_size, dtype, transposed)
+    if result.device.type == "cpu" and not _is_fake(planes):
+        # A file may hold anything: this looks at the metadata's values as well.
+        type(result.weight()).from_tensors(group_size=group_size, **result.planes)
     return torch.nn.Parameter(result, False) if is_parameter else result
 
 
