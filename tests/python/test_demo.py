@@ -117,7 +117,7 @@ def test_demo(demo_cache):
         assert set(row["latency_ms"]) == {"1", "32"}
         assert row["cosine_min"] <= row["cosine_mean"] <= 1 + 1e-9
         assert min(row["cold_start_ms"], row["peak_rss_mb"], row["package_mb"]) > 0
-    floors = {"fp32": 0.9999, "int8": 0.999, "int4": 0.97}
+    floors = {"fp32": 0.9999, "int8": 0.999, "int6": 0.997, "int4": 0.97, "int4-hqq": 0.97}
     assert {row["name"] for row in result["variants"]} == set(floors)
     for row in result["variants"]:
         assert row["cosine_mean"] >= floors[row["name"]], row

@@ -1,5 +1,5 @@
-"""Export all-MiniLM-L6-v2 as fp32, int8 and int4, run each without torch, search, and compare with
-torch. What was exported is kept and used again by the next run."""
+"""Export all-MiniLM-L6-v2 as fp32, int8, int6 and int4, run each without torch, search, and compare
+with torch. What was exported is kept and used again by the next run."""
 
 import argparse
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from .corpus import Corpus
 
-VARIANTS = {"fp32": None, "int8": "int8", "int4": "int4"}
+# What `export` is told beside the model.
+VARIANTS = {
+    "fp32": {},
+    "int8": {"quantize": "int8"},
+    "int6": {"quantize": "int6"},
+    "int4": {"quantize": "int4"},
+    "int4-hqq": {"quantize": "int4", "method": "hqq"},
+}
 TORCH_PACKAGE = "torch"
 REFERENCE = "reference.npy"
 
@@ -36,7 +43,7 @@ def prepare(folder: Path, target: str, corpus: Corpus, announce: Callable[[str],
 
     folder.mkdir(parents=True, exist_ok=True)
     model = minilm.load()
-    for name, quantize in VARIANTS.items():
+    for name, how in VARIANTS.items():
         if name in todo:
             announce(f"exporting {name}")
             export(
@@ -44,7 +51,7 @@ def prepare(folder: Path, target: str, corpus: Corpus, announce: Callable[[str],
                 minilm.example_inputs(),
                 package_path(folder, name),
                 dynamic_shapes=minilm.dynamic_shapes(),
-                quantize=quantize,
+                **how,
                 target=target,
                 verbose=False,
             )
