@@ -193,7 +193,9 @@ def convert(
 # --- planes -----------------------------------------------------------------------------------
 
 def plane_names(format: str, variant: str) -> list[str]: ...
-def weight_of_planes(format: str, variant: str, planes: Sequence[Any], group_size: int) -> Any: ...
+def weight_of_planes(
+    format: str, variant: str, planes: Sequence[Any], group_size: int, readonly: bool = False
+) -> Any: ...
 def shape_of_planes(
     format: str,
     variant: str,

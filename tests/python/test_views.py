@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import aotiny
+from aotiny.torch import WeightTensor
 from weight_kinds import KINDS, PRODUCTS, cut_of, dense, group_for, over, random_weight
 
 TILES = [kind for kind in KINDS if kind[0] == "int4_tile_packed"]
@@ -341,6 +342,21 @@ def test_a_file_holds_views_but_none_transposed(tmp_path):
     assert loaded == whole[1, 8:16, 64:] and loaded.readonly
     with pytest.raises(aotiny.Error, match=r"transposed weight \[64, 64\].*save its mT"):
         aotiny.save_file({"turned": whole[0, :, 64:].mT}, tmp_path / "b.safetensors")
+
+
+def test_torch_sees_orientation_and_protection():
+    weight = random_weight(("int8", "A"), (64, 64))
+    turned = WeightTensor.from_weight(weight.mT)
+    np.testing.assert_array_equal(turned.dequantize().numpy(), dense(weight).T)
+    assert turned.weight() == weight.mT
+    planes = {name: np.array(torch.from_dlpack(t).float()) for name, t in weight.tensors().items()}
+    planes["scale"] = torch.from_numpy(planes["scale"]).bfloat16()
+    for name in ("qdata", "zero"):
+        planes[name] = planes[name].astype(np.int8)
+        planes[name].flags.writeable = False
+    frozen = aotiny.Int8.from_tensors(group_size=32, **planes)
+    with pytest.raises(aotiny.Error, match="Int8 is read-only"):
+        WeightTensor.from_weight(frozen).weight().copy_(weight)
 
 
 def test_reshape_does_not_cut_tiles():

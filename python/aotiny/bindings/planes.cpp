@@ -15,11 +15,11 @@ std::vector<std::string> plane_names(const std::string& format, const std::strin
 }
 
 py::object weight_of_planes(const std::string& format, const std::string& variant,
-                            const py::sequence& planes, int64_t group_size) {
+                            const py::sequence& planes, int64_t group_size, bool readonly) {
   const FormatId id = find_format(format, variant);
   std::vector<Tensor> tensors;
   for (const py::handle plane : planes) tensors.push_back(to_tensor(plane, "a plane"));
-  return typed(Weight(id, std::move(tensors), group_size));
+  return typed(Weight(id, std::move(tensors), group_size, readonly));
 }
 
 using PlaneDescription = std::tuple<std::string, std::vector<int64_t>, std::vector<int64_t>>;
@@ -47,8 +47,9 @@ void register_planes(py::module_& module) {
   module.def("plane_names", &plane_names, py::arg("format"), py::arg("variant"),
              "The names of a format's planes, in their order.");
   module.def("weight_of_planes", &weight_of_planes, py::arg("format"), py::arg("variant"),
-             py::arg("planes"), py::arg("group_size"),
-             "A weight that shares these planes, given in the format's order.");
+             py::arg("planes"), py::arg("group_size"), py::arg("readonly") = false,
+             "A weight that shares these planes, given in the format's order; `readonly` if their\n"
+             "memory must not be written to, which tensors of torch do not say.");
   module.def("shape_of_planes", &shape_of_planes, py::arg("format"), py::arg("variant"),
              py::arg("planes"), py::arg("group_size"),
              "The shape of the weight that planes of such (dtype, sizes, strides) make; raises\n"

@@ -82,7 +82,9 @@ class WeightTensor(torch.Tensor):
         planes = list(self.planes.values())
         if _is_fake(planes):
             raise NotImplementedError("of a quantized weight, only products can be traced")
-        weight = _core.weight_of_planes(self.format, self.variant, planes, self.group_size)
+        weight = _core.weight_of_planes(
+            self.format, self.variant, planes, self.group_size, self.readonly
+        )
         return weight.mT if self.transposed else weight
 
     def dequantize(self) -> torch.Tensor:  # type: ignore[override]
