@@ -41,8 +41,9 @@ def cache_key(target: str) -> str:
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(target.encode())
     here = Path(__file__).parent
-    sources = [*here.glob("*.py"), here / "sentences.txt", here.parent / "ops.py"]
-    sources += (here.parent / "exporter").glob("*.py")
+    sources = [*here.glob("*.py"), here / "sentences.txt"]
+    for folder in ("exporter", "torch"):
+        sources += (here.parent / folder).glob("*.py")
     for source in sorted(sources):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
