@@ -236,14 +236,16 @@ def test_inspect_a_store(dense, tmp_path):
     }  # fmt: skip
     assert entries["ids"] == {"shape": [2, 64], "dtype": "int64", "nbytes": 1024}
     text = success("inspect", out)
-    assert text.startswith("safetensors, version 1\n  who: me\n")
+    assert text.startswith("safetensors, version 1\n")
+    assert "\n  who: me\n" in text  # safetensors writes metadata in any order
     assert "9 tensors, 2 of them quantized; " in text
     assert re.search(r"a\.weight +\[24, 64\] +CoalescedInt4 B g32 +5.000 +960\n", text)
 
 
 def test_inspect_other_peoples_files(dense, tmp_path):
     text = success("inspect", dense)
-    assert text.startswith("safetensors\n  who: me\n")
+    assert text.startswith("safetensors\n")
+    assert "\n  who: me\n" in text
     assert "9 tensors, 0 of them quantized" in text
     path = tmp_path / "odd.SAFETENSORS"
     safetensors.torch.save_file(
