@@ -108,15 +108,5 @@ TEST(Scratch, ReturnsItsMemory) {
   EXPECT_THROW(Scratch<double>(INT64_MAX), Error);
 }
 
-TEST(Allocator, CudaIsNamedWhenItIsMissing) {
-  try {
-    allocator(DeviceType::CUDA);
-    FAIL() << "there is no CUDA library in this build";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.status(), Status::NotFound);
-    EXPECT_NE(std::string(error.what()).find("CUDA"), std::string::npos);
-  }
-}
-
 }  // namespace
 }  // namespace aotiny

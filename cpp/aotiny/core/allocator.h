@@ -32,12 +32,8 @@ class Allocator {
   virtual void reset_peak(Device device) = 0;
 };
 
-// The allocator of a device type. Fails with NotFound, saying what is missing, where none has been
-// registered; the CPU's is always there.
+// The allocator of a device type; the CPU's is always there. For another type its library is
+// opened, which fails as device_interface() does.
 Allocator& allocator(DeviceType type);
-
-// Called once by a device library when it is loaded; `allocator` must outlive the process's last
-// tensor.
-void register_allocator(DeviceType type, Allocator& allocator);
 
 }  // namespace aotiny

@@ -1,22 +1,19 @@
-// Tensor::copy_: any strides, any pair of real dtypes.
+// Tensor::copy_: any strides, any pair of real dtypes, any devices.
 //
 // Dimensions are sorted by the destination's strides and merged where both sides allow it, which
-// leaves the usual cases (contiguous, transposed, broadcast) with one or two loops.
+// leaves the usual cases (contiguous, transposed, broadcast) with one or two loops. From device to
+// device only blocks of bytes travel: what has gaps or needs converting is packed before and
+// unpacked after.
 #include <cstring>
 #include <numeric>
 #include <vector>
 
+#include "aotiny/core/device_interface.h"
 #include "aotiny/core/parallel.h"
 #include "aotiny/core/tensor.h"
 
 namespace aotiny {
 namespace {
-
-struct LoopDim {
-  int64_t size;
-  int64_t destination_stride;  // in elements
-  int64_t source_stride;
-};
 
 // Outermost first; at least one dimension.
 std::vector<LoopDim> loop_dims(const Tensor& destination, const Tensor& source) {
@@ -120,37 +117,101 @@ void copy_same_dtype(void* to, const void* from, size_t itemsize,
   }
 }
 
+void copy_on_host(const StridedCopy& copy) {
+  if (copy.destination_dtype == copy.source_dtype) {
+    copy_same_dtype(copy.destination, copy.source, itemsize(copy.source_dtype), copy.dims);
+    return;
+  }
+  visit_dtype(copy.destination_dtype, "copy", [&](auto to) {
+    visit_dtype(copy.source_dtype, "copy", [&](auto from) {
+      using To = typename decltype(to)::type;
+      using From = typename decltype(from)::type;
+      copy_strided(static_cast<To*>(copy.destination), static_cast<const From*>(copy.source),
+                   copy.dims);
+    });
+  });
+}
+
+// Fails with InvalidType unless the dtypes are equal or both are real.
+void check_convertible(DType to, DType from) {
+  if (to == from) return;
+  visit_dtype(to, "copy", [](auto) {});
+  visit_dtype(from, "copy", [](auto) {});
+}
+
+StridedCopy plan_copy(const Tensor& destination, const Tensor& source) {
+  return {destination.raw_data(), source.raw_data(), destination.dtype(), source.dtype(),
+          loop_dims(destination, source)};
+}
+
+// `expanded` is `source` with the destination's sizes; packing it would write repetitions out.
+void copy_across(const Tensor& destination, const Tensor& source, const Tensor& expanded,
+                 bool non_blocking) {
+  const DeviceType library = destination.device() == kCPU ? source.device().type  //
+                                                          : destination.device().type;
+  const auto transfer = [&](const Tensor& to, const Tensor& from, bool may_return_early) {
+    device_interface(library).transfer(to.raw_data(), to.device(), from.raw_data(), from.device(),
+                                       static_cast<size_t>(from.numel()) * from.itemsize(),
+                                       may_return_early);
+  };
+  if (plan_copy(destination, expanded).is_one_block()) {
+    transfer(destination, expanded, non_blocking);
+    return;
+  }
+  const Tensor packed = source.contiguous();
+  const Tensor landed = Tensor::empty(source.sizes(), source.dtype(), destination.device());
+  transfer(landed, packed, false);
+  destination.copy_(landed);
+}
+
 }  // namespace
 
-void Tensor::copy_(const Tensor& source) const {
+void Tensor::copy_(const Tensor& source, bool non_blocking) const {
   require(defined() && source.defined(), Status::InvalidArgument, "copy: a tensor is undefined");
-  require(device() == source.device() && device() == kCPU, Status::NotSupported, "copy: from ",
-          source.device(), " to ", device(), " is not supported by this build");
   const Tensor expanded = source.expand(sizes());
   if (numel() == 0) return;
+  check_convertible(dtype(), source.dtype());
+  if (device() != source.device()) {
+    copy_across(*this, source, expanded, non_blocking);
+    return;
+  }
   if (raw_data() == expanded.raw_data() && dtype() == expanded.dtype() &&
       std::ranges::equal(strides(), expanded.strides())) {
     return;
   }
   if (may_overlap(*this, expanded)) {
-    Tensor temporary = empty(source.sizes(), source.dtype());
+    Tensor temporary = empty(source.sizes(), source.dtype(), device());
     temporary.copy_(source);
     copy_(temporary);
     return;
   }
-  const std::vector<LoopDim> dims = loop_dims(*this, expanded);
-  if (dtype() == source.dtype()) {
-    copy_same_dtype(raw_data(), expanded.raw_data(), itemsize(), dims);
+  const StridedCopy copy = plan_copy(*this, expanded);
+  if (device() == kCPU) {
+    copy_on_host(copy);
+  } else {
+    device_interface(device().type).copy(copy, device());
+  }
+}
+
+void Tensor::zero_() const {
+  require(defined(), Status::InvalidArgument, "zero: the tensor is undefined");
+  if (numel() == 0) return;
+  // All bytes zero is zero in every dtype.
+  const auto zero_bytes = [](const Tensor& block) {
+    const size_t nbytes = static_cast<size_t>(block.numel()) * block.itemsize();
+    if (block.device() == kCPU) {
+      std::memset(block.raw_data(), 0, nbytes);
+    } else {
+      device_interface(block.device().type).zero(block.raw_data(), nbytes, block.device());
+    }
+  };
+  if (is_non_overlapping_and_dense(sizes(), strides())) {
+    zero_bytes(*this);
     return;
   }
-  visit_dtype(dtype(), "copy", [&](auto to) {
-    visit_dtype(source.dtype(), "copy", [&](auto from) {
-      using To = typename decltype(to)::type;
-      using From = typename decltype(from)::type;
-      copy_strided(static_cast<To*>(raw_data()), static_cast<const From*>(expanded.raw_data()),
-                   dims);
-    });
-  });
+  const Tensor zero = empty({}, dtype(), device());
+  zero_bytes(zero);
+  copy_(zero);
 }
 
 }  // namespace aotiny

@@ -12,7 +12,10 @@ void return_to_allocator(void* context, void* data, size_t nbytes, Device device
 }  // namespace
 
 StorageRef StorageRef::allocate(size_t nbytes, Device device) {
-  Allocator& source = allocator(device.type);
+  return allocate(nbytes, device, allocator(device.type));
+}
+
+StorageRef StorageRef::allocate(size_t nbytes, Device device, Allocator& source) {
   void* data = source.allocate(nbytes, device);
   try {
     return make(data, nbytes, device, Deleter{return_to_allocator, &source});

@@ -10,6 +10,8 @@
 
 namespace aotiny {
 
+class Allocator;
+
 // Called once, when the last reference to a storage goes; must not throw. `call` may be null, for
 // memory that somebody else owns.
 struct Deleter {
@@ -54,6 +56,8 @@ class StorageRef {
   }
   // New uninitialised memory from the device's allocator.
   static StorageRef allocate(size_t nbytes, Device device);
+  // The same, from an allocator of one's choice.
+  static StorageRef allocate(size_t nbytes, Device device, Allocator& source);
 
   StorageRef(const StorageRef& other) noexcept : storage_(other.storage_) {
     if (storage_) storage_->references_.fetch_add(1, std::memory_order_relaxed);

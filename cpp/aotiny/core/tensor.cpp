@@ -5,6 +5,8 @@
 #include <ostream>
 #include <vector>
 
+#include "aotiny/core/device_interface.h"
+
 namespace aotiny {
 
 Tensor Tensor::empty(IntSpan sizes, DType dtype, Device device) {
@@ -19,6 +21,15 @@ Tensor Tensor::empty_strided(IntSpan sizes, IntSpan strides, DType dtype, Device
   const size_t nbytes = checked_nbytes(checked_span(sizes, strides), aotiny::itemsize(dtype));
   StorageRef storage = StorageRef::allocate(nbytes, device);
   return Tensor(std::move(storage), SizesAndStrides(sizes, strides), 0, numel, dtype);
+}
+
+Tensor Tensor::empty_pinned(IntSpan sizes, DType dtype) {
+  const int64_t numel = checked_numel(sizes);
+  const size_t nbytes = checked_nbytes(numel, aotiny::itemsize(dtype));
+  StorageRef storage =
+      StorageRef::allocate(nbytes, kCPU, device_interface(DeviceType::CUDA).pinned_allocator());
+  return Tensor(std::move(storage), SizesAndStrides(sizes, contiguous_strides(sizes)), 0, numel,
+                dtype);
 }
 
 Tensor Tensor::from_blob(void* data, IntSpan sizes, IntSpan strides, int64_t storage_offset,
@@ -237,6 +248,13 @@ Tensor Tensor::to(DType dtype) const {
   Tensor converted = empty_strided(sizes(), preserved_strides(sizes(), strides()), dtype, device());
   converted.copy_(*this);
   return converted;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor moved = empty_strided(sizes(), preserved_strides(sizes(), strides()), dtype_, device);
+  moved.copy_(*this);
+  return moved;
 }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {

@@ -20,6 +20,8 @@ class Tensor {
 
   static Tensor empty(IntSpan sizes, DType dtype, Device device = kCPU);
   static Tensor empty_strided(IntSpan sizes, IntSpan strides, DType dtype, Device device = kCPU);
+  // On the CPU, in memory that CUDA devices read and write directly.
+  static Tensor empty_pinned(IntSpan sizes, DType dtype);
   // Views memory that `deleter` will release (by default: that somebody else owns). The storage
   // begins at `data` and ends with the last element that the view reaches.
   static Tensor from_blob(void* data, IntSpan sizes, IntSpan strides, int64_t storage_offset,
@@ -76,15 +78,20 @@ class Tensor {
   // or shrinks, and the tensor is contiguous. Fails with InvalidArgument where elements would be
   // cut or not be aligned.
   Tensor view_dtype(DType dtype) const;
-  Tensor expand(IntSpan sizes) const;   // broadcast, with stride 0
+  Tensor expand(IntSpan sizes) const;  // broadcast, with stride 0
 
   // Copies.
   Tensor clone() const;       // a dense tensor keeps its strides, any other its order of dimensions
   Tensor contiguous() const;  // itself if it is
-  Tensor to(DType dtype) const;  // itself if it has it; strides as clone
-  // Elementwise from a tensor of the same device whose shape broadcasts to this one's, converting
-  // the dtype. Overlapping memory is copied through a temporary.
-  void copy_(const Tensor& source) const;
+  Tensor to(DType dtype) const;    // itself if it has it; strides as clone
+  Tensor to(Device device) const;  // itself if it is there; strides as clone
+  // Elementwise from a tensor whose shape broadcasts to this one's, converting the dtype, from any
+  // device to any. Overlapping memory is copied through a temporary. On a device the copy takes its
+  // place in the current stream. Between host and device it is over when this returns; only with
+  // `non_blocking`, and pinned host memory that needs no conversion, may it be still under way.
+  void copy_(const Tensor& source, bool non_blocking = false) const;
+  // Sets every element to zero.
+  void zero_() const;
 
  private:
   Tensor(StorageRef storage, SizesAndStrides shape, int64_t storage_offset, int64_t numel,

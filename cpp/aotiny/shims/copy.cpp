@@ -1,6 +1,4 @@
 // Clones, copies and zeros.
-#include <cstring>
-
 #include "aotiny/shims/handle.h"
 
 using namespace aotiny;
@@ -25,9 +23,8 @@ AOTITorchError aoti_torch_clone_preserve_strides(AtenTensorHandle self, AtenTens
   });
 }
 
-AOTITorchError aoti_torch_copy_(AtenTensorHandle self, AtenTensorHandle src,
-                                int32_t /*non_blocking*/) {
-  return guarded([&] { in(self, "self").copy_(in(src, "src")); });
+AOTITorchError aoti_torch_copy_(AtenTensorHandle self, AtenTensorHandle src, int32_t non_blocking) {
+  return guarded([&] { in(self, "self").copy_(in(src, "src"), non_blocking != 0); });
 }
 
 AOTITorchError aoti_torch_tensor_copy_(AtenTensorHandle src, AtenTensorHandle dst) {
@@ -35,10 +32,5 @@ AOTITorchError aoti_torch_tensor_copy_(AtenTensorHandle src, AtenTensorHandle ds
 }
 
 AOTITorchError aoti_torch_zero_(AtenTensorHandle self) {
-  return guarded([&] {
-    const Tensor& target = cpu_in(self, "self");
-    const Tensor zero = Tensor::empty({}, target.dtype());
-    std::memset(zero.raw_data(), 0, zero.itemsize());  // zero in every dtype
-    target.copy_(zero);
-  });
+  return guarded([&] { defined_in(self, "self").zero_(); });
 }

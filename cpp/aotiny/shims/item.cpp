@@ -43,9 +43,10 @@ template <class T, class Value>
 AOTITorchError item(AtenTensorHandle tensor, Value* ret_value) {
   return guarded([&] {
     Value& value = out(ret_value, "ret_value");
-    const Tensor& self = cpu_in(tensor, "tensor");
-    require(self.numel() == 1, Status::InvalidArgument, "item: ", self, " has ", self.numel(),
+    const Tensor& given = defined_in(tensor, "tensor");
+    require(given.numel() == 1, Status::InvalidArgument, "item: ", given, " has ", given.numel(),
             " elements, not 1");
+    const Tensor self = given.to(kCPU);
     const T element = visit_dtype(self.dtype(), "item", [&](auto tag) {
       return checked_convert<T>(*static_cast<const typename decltype(tag)::type*>(self.raw_data()));
     });
