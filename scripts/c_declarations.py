@@ -7,6 +7,7 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).resolve().parent.parent
 ABI_HEADER = REPOSITORY / "cpp/aotiny/abi/aoti_torch.h"
 SYMBOLS_FILE = REPOSITORY / "cpp/aotiny/abi/symbols.def"
+CUDA_SYMBOLS_FILE = REPOSITORY / "cuda/aotiny/abi/symbols.def"
 
 
 class Parameter(NamedTuple):
@@ -45,14 +46,14 @@ def declarations(path: Path, prefix: str = "aoti") -> dict[str, Declaration]:
     return found
 
 
-def exported_symbols() -> dict[str, Path]:
-    """The names in symbols.def, in its order, each with the header that its section names."""
+def exported_symbols(file: Path = SYMBOLS_FILE) -> dict[str, Path]:
+    """The names in a symbols.def, in its order, each with the header that its section names."""
     symbols, header = {}, None
-    for line in SYMBOLS_FILE.read_text().splitlines():
+    for line in file.read_text().splitlines():
         if section := re.fullmatch(r"# (\S+\.h)", line):
-            header = REPOSITORY / "cpp/aotiny" / section[1]
+            header = file.parents[1] / section[1]
         elif line and not line.startswith("#"):
             if line in symbols:
-                raise ValueError(f"{line} is twice in {SYMBOLS_FILE}")
+                raise ValueError(f"{line} is twice in {file}")
             symbols[line] = header
     return symbols

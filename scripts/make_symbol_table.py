@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/symbols.md, the table of exported C symbols, from symbols.def and torch's headers.
+"""Writes docs/symbols.md, the exported C symbols, from each symbols.def and torch's headers.
 
 Needs torch installed, for its headers. `--check` writes nothing and fails if the file is stale.
 """
@@ -10,11 +10,18 @@ import re
 import sys
 from pathlib import Path
 
-from c_declarations import REPOSITORY, declarations, exported_symbols
+from c_declarations import (
+    CUDA_SYMBOLS_FILE,
+    REPOSITORY,
+    SYMBOLS_FILE,
+    declarations,
+    exported_symbols,
+)
 
 TABLE_FILE = REPOSITORY / "docs/symbols.md"
 # The first pattern that matches the beginning of a name, without aoti_torch_, is its family.
 FAMILIES = [
+    (r"create_cuda_|delete_cuda_|cuda_guard_|get_current_cuda_", "guards"),
     (r"device_type_|dtype_|layout_|memory_format_", "codes"),
     (r"grad_mode_|check$|warn$", "thread state"),
     (r"get_|is_", "attributes"),
@@ -57,9 +64,9 @@ def torch_types() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def our_types() -> dict[str, tuple[str, ...]]:
-    """The types of every function that the C headers declare."""
-    headers = sorted({path for path in exported_symbols().values() if path.parent.name == "abi"})
+def our_types(file: Path = SYMBOLS_FILE) -> dict[str, tuple[str, ...]]:
+    """The types of every function that the C headers of a library declare."""
+    headers = sorted({h for h in exported_symbols(file).values() if h.parent.name == "abi"})
     return {
         name: declaration.types
         for header in headers
@@ -74,24 +81,32 @@ def family(symbol: str) -> str:
     raise SystemExit(f"{symbol} belongs to no family: add one to {Path(__file__).name}")
 
 
-def table() -> str:
-    ours, torchs = our_types(), torch_types()
-    lines = [
-        "# Exported C symbols",
-        "",
-        "Made from `cpp/aotiny/abi/symbols.def` and torch 2.13's headers by",
-        "`scripts/make_symbol_table.py`. The last column says whether torch declares the function,",
-        "and with the same types.",
-        "",
-        "| symbol | family | torch 2.13 |",
-        "|---|---|---|",
-    ]
-    for symbol in exported_symbols():
+def rows(file: Path) -> list[str]:
+    ours, torchs = our_types(file), torch_types()
+    lines = ["| symbol | family | torch 2.13 |", "|---|---|---|"]
+    for symbol in exported_symbols(file):
         if symbol not in torchs:
             verdict = "not in torch"
         else:
             verdict = "same types" if torchs[symbol] == ours[symbol] else "other types"
         lines.append(f"| `{symbol}` | {family(symbol)} | {verdict} |")
+    return lines
+
+
+def table() -> str:
+    lines = [
+        "# Exported C symbols",
+        "",
+        "Made from `cpp/aotiny/abi/symbols.def`, `cuda/aotiny/abi/symbols.def` and torch 2.13's",
+        "headers by `scripts/make_symbol_table.py`. The last column says whether torch declares",
+        "the function, and with the same types.",
+        "",
+        *rows(SYMBOLS_FILE),
+        "",
+        "## libaotiny_cuda",
+        "",
+        *rows(CUDA_SYMBOLS_FILE),
+    ]
     return "\n".join(lines) + "\n"
 
 

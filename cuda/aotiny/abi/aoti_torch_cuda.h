@@ -1,0 +1,38 @@
+/* The CUDA part of PyTorch's AOTInductor C ABI that libaotiny_cuda exports; the conventions are
+ * those of aoti_torch.h. symbols.def lists every name.
+ *
+ * A guard acts on the thread that made it, and is deleted on that thread, the last one first. A
+ * device index is 0 or more; a stream is a cudaStream_t, and null is the default stream.
+ */
+#pragma once
+
+#include "aotiny/abi/aoti_torch.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CUDAGuardOpaque* CUDAGuardHandle;
+typedef struct CUDAStreamGuardOpaque* CUDAStreamGuardHandle;
+
+/* Makes a device current. The guard is new; deleting it (null is accepted) makes the device current
+ * again that was so before, whatever set_index did in between. */
+AOTINY_API AOTITorchError aoti_torch_create_cuda_guard(int32_t device_index,
+                                                       CUDAGuardHandle* ret_guard);
+AOTINY_API AOTITorchError aoti_torch_delete_cuda_guard(CUDAGuardHandle guard);
+AOTINY_API AOTITorchError aoti_torch_cuda_guard_set_index(CUDAGuardHandle guard,
+                                                          int32_t device_index);
+
+/* Makes a stream the current one of its device, and that device current. The guard is new; deleting
+ * it (null is accepted) undoes both. */
+AOTINY_API AOTITorchError aoti_torch_create_cuda_stream_guard(void* stream, int32_t device_index,
+                                                              CUDAStreamGuardHandle* ret_guard);
+AOTINY_API AOTITorchError aoti_torch_delete_cuda_stream_guard(CUDAStreamGuardHandle guard);
+
+/* The calling thread's current stream of a device; borrowed. */
+AOTINY_API AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index,
+                                                             void** ret_stream);
+
+#ifdef __cplusplus
+}
+#endif

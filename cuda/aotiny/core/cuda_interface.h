@@ -1,0 +1,44 @@
+// The DeviceInterface of CUDA.
+#pragma once
+
+#include "aotiny/core/cuda_allocator.h"
+#include "aotiny/core/device_interface.h"
+#include "aotiny/core/pinned.h"
+
+namespace aotiny::cuda {
+
+class CudaInterface final : public DeviceInterface {
+ public:
+  int device_count() noexcept override;
+  DeviceProperties properties(Device device) override;
+  int driver_version() override;
+  int runtime_version() override;
+
+  CudaAllocator& allocator() noexcept override { return allocator_; }
+  PinnedAllocator& pinned_allocator() noexcept override { return pinned_; }
+  void set_memory_limit(Device device, uint64_t nbytes) override;
+
+  void* current_stream(Device device) override;
+  void set_current_stream(Device device, void* stream) override;
+  void wait_for_stream(Device device, void* waiting, void* stream) override;
+  void synchronize(Device device) override;
+
+  void transfer(void* destination, Device destination_device, const void* source,
+                Device source_device, size_t nbytes, bool non_blocking) override;
+  void copy(const StridedCopy& copy, Device device) override;
+  void zero(void* data, size_t nbytes, Device device) override;
+
+ private:
+  void transfer_to_peer(void* destination, int destination_device, const void* source,
+                        int source_device, size_t nbytes);
+  void transfer_with_host(void* destination, const void* source, const void* host, int device,
+                          size_t nbytes, bool non_blocking);
+
+  CudaAllocator allocator_;
+  PinnedAllocator pinned_;
+};
+
+// The one of this process; never destroyed, since tensors may outlive main().
+CudaInterface& cuda_interface();
+
+}  // namespace aotiny::cuda

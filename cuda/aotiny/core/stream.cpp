@@ -1,0 +1,102 @@
+#include "aotiny/core/stream.h"
+
+#include <algorithm>
+#include <array>
+
+#include "aotiny/core/check.h"
+#include "aotiny/core/guard.h"
+#include "aotiny/core/status.h"
+
+namespace aotiny::cuda {
+namespace {
+
+// One entry a device. Without a destructor, so that tensors which outlive the thread's objects can
+// still be given back.
+constexpr size_t kMaxDevices = 128;
+thread_local std::array<cudaStream_t, kMaxDevices> t_current_streams{};
+
+}  // namespace
+
+int device_count() noexcept {
+  static const int count = [] {
+    int found = 0;
+    if (cudaGetDeviceCount(&found) == cudaSuccess) return std::min<int>(found, kMaxDevices);
+    (void)cudaGetLastError();
+    return 0;
+  }();
+  return count;
+}
+
+void check_device(int device) {
+  require(device >= 0 && device < device_count(), Status::InvalidArgument,
+          "there is no device cuda:", device, ": the number of CUDA devices is ", device_count());
+}
+
+cudaStream_t current_stream(int device) {
+  check_device(device);
+  return t_current_streams[static_cast<size_t>(device)];
+}
+
+void set_current_stream(int device, cudaStream_t stream) {
+  check_device(device);
+  t_current_streams[static_cast<size_t>(device)] = stream;
+}
+
+void wait_for_stream(int waiting_device, cudaStream_t waiting, int device, cudaStream_t stream) {
+  if (waiting_device == device && waiting == stream) return;
+  DeviceGuard guard(device);
+  Event event;
+  event.record(stream);
+  guard.set(waiting_device);  // the default stream is that of the current device
+  AOTINY_CUDA_CHECK(cudaStreamWaitEvent(waiting, event.get(), 0));
+}
+
+void synchronize_stream(int device, cudaStream_t stream, const char* what) {
+  const DeviceGuard guard(device);
+  require(capture_id(stream) == kNoCapture, Status::InvalidState, what,
+          " waits for the stream, which is not possible while a stream is being captured");
+  AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+uint64_t capture_id(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  unsigned long long id = 0;
+  const cudaError_t code = cudaStreamGetCaptureInfo(stream, &status, &id);
+  if (code == cudaErrorStreamCaptureImplicit) {
+    (void)cudaGetLastError();
+    return kForbidden;
+  }
+  AOTINY_CUDA_CHECK(code);
+  return status == cudaStreamCaptureStatusNone ? kNoCapture : id;
+}
+
+Stream::Stream(int device) : device_(device) {
+  const DeviceGuard guard(device);
+  AOTINY_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+}
+
+Stream::~Stream() {
+  if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
+}
+
+Event::Event() { AOTINY_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+
+Event::~Event() {
+  if (event_ != nullptr) (void)cudaEventDestroy(event_);
+}
+
+void Event::record(cudaStream_t stream) { AOTINY_CUDA_CHECK(cudaEventRecord(event_, stream)); }
+
+bool Event::is_done() const {
+  const cudaError_t code = cudaEventQuery(event_);
+  if (code == cudaErrorNotReady) {
+    (void)cudaGetLastError();
+    return false;
+  }
+  AOTINY_CUDA_CHECK(code);
+  return true;
+}
+
+void Event::synchronize() const { AOTINY_CUDA_CHECK(cudaEventSynchronize(event_)); }
+
+}  // namespace aotiny::cuda

@@ -1,0 +1,72 @@
+// Streams: which one is current, streams of our own, and how one waits for another.
+//
+// Each thread has a current stream for each device, at first the device's default stream. Work on
+// a tensor goes to the current stream of the tensor's device. Null is the default stream.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace aotiny::cuda {
+
+// The number of devices that the process can use; 0 if there is none.
+int device_count() noexcept;
+// Fails with InvalidArgument, with the number of devices, unless 0 <= device < device_count().
+void check_device(int device);
+
+cudaStream_t current_stream(int device);
+void set_current_stream(int device, cudaStream_t stream);
+
+// Work put into `waiting` from now on begins after what `stream` holds by now; the streams may
+// belong to different devices. Does nothing if they are the same.
+void wait_for_stream(int waiting_device, cudaStream_t waiting, int device, cudaStream_t stream);
+
+// Waits until what `stream` holds by now is done. Fails with InvalidState, naming `what`, while the
+// stream is being captured: waiting would spoil the capture.
+void synchronize_stream(int device, cudaStream_t stream, const char* what);
+
+// Which capture the stream is part of; kNoCapture if none. The default stream cannot be captured,
+// but while another stream is, CUDA may forbid its use: kForbidden.
+inline constexpr uint64_t kNoCapture = 0;
+inline constexpr uint64_t kForbidden = UINT64_MAX;
+uint64_t capture_id(cudaStream_t stream);
+
+// A stream of our own, which does not wait for the default stream.
+class Stream {
+ public:
+  explicit Stream(int device);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  cudaStream_t get() const noexcept { return stream_; }
+  int device() const noexcept { return device_; }
+
+ private:
+  int device_;
+  cudaStream_t stream_ = nullptr;
+};
+
+// A point in a stream that others can wait for. Made on the current device.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event& operator=(Event&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+
+  void record(cudaStream_t stream);
+  bool is_done() const;
+  void synchronize() const;
+  cudaEvent_t get() const noexcept { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace aotiny::cuda
