@@ -8,6 +8,7 @@
 Importing aotiny imports neither torch nor numpy; `aotiny.export` needs torch when it is called.
 """
 
+from . import cuda
 from ._core import (
     CoalescedInt4,
     Error,
@@ -66,6 +67,7 @@ __all__ = [
     "cat",
     "cmake_prefix",
     "convert",
+    "cuda",
     "embedding",
     "empty",
     "empty_cache",

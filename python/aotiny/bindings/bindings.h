@@ -12,6 +12,7 @@ namespace py = pybind11;
 
 void register_error(py::module_& module);     // aotiny.Error
 void register_tensor(py::module_& module);    // aotiny.Tensor, DLPack, allocator statistics
+void register_cuda(py::module_& module);      // what aotiny.cuda is made of
 void register_model(py::module_& module);     // aotiny.Model, inspect
 void register_weight(py::module_& module);    // Weight and its types
 void register_quantize(py::module_& module);  // quantize, convert

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "aotiny/core/device_interface.h"
 #include "aotiny/core/dlpack.h"
 
 namespace aotiny::bindings {
 namespace {
+
+// The standard's numbers for streams of a CUDA device; any other number is a cudaStream_t, and 0 is
+// not used, because it could mean either of these.
+constexpr int64_t kNoSynchronisation = -1, kDefaultStream = 1, kPerThreadStream = 2;
 
 using dlpack::ManagedTensor;
 using dlpack::ManagedTensorVersioned;
@@ -61,16 +66,30 @@ PyTensor from_capsule(const py::object& capsule, const char* what, bool& copied)
                        ": __dlpack__ returned something that is not an unused DLPack capsule");
 }
 
+// For a producer of CUDA memory, the stream that it shall make wait, in the standard's numbers.
+std::optional<int64_t> consumer_stream(py::handle object) {
+  if (!py::hasattr(object, "__dlpack_device__")) return std::nullopt;
+  const auto [type, index] =
+      py::cast<std::pair<int32_t, int32_t>>(object.attr("__dlpack_device__")());
+  if (type != dlpack::kCudaDevice) return std::nullopt;
+  const Device device = device_from_codes(static_cast<int32_t>(DeviceType::CUDA), index);
+  void* stream = device_interface(device.type).current_stream(device);
+  return stream == nullptr ? kDefaultStream : reinterpret_cast<int64_t>(stream);
+}
+
 // Calls obj.__dlpack__, first as DLPack 1.x consumers do, then as older producers understand.
 py::object request_capsule(py::handle object) {
   const py::object method = object.attr("__dlpack__");
+  py::dict arguments;
+  if (const auto stream = consumer_stream(object)) arguments["stream"] = *stream;
   try {
-    return method(py::arg("max_version") =
-                      py::make_tuple(dlpack::kVersion.major, dlpack::kVersion.minor));
+    return method(
+        py::arg("max_version") = py::make_tuple(dlpack::kVersion.major, dlpack::kVersion.minor),
+        **arguments);
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_TypeError)) throw;
   }
-  return method();
+  return method(**arguments);
 }
 
 // --- the buffer protocol ----------------------------------------------------------------------
@@ -188,25 +207,57 @@ PyTensor from_numpy_copy(py::handle array) {
 
 }  // namespace
 
+namespace {
+
+[[noreturn]] void refuse(const std::string& text) { throw py::buffer_error(text); }
+
+// Does what the `stream` argument of __dlpack__ asks of the tensor's producer.
+void make_stream_wait(const py::object& stream, Device device) {
+  if (device == kCPU) {
+    if (!stream.is_none() && py::cast<int64_t>(stream) != kNoSynchronisation) {
+      refuse("stream must be None for a CPU tensor, not " + py::str(stream).cast<std::string>());
+    }
+    return;
+  }
+  const int64_t wanted = stream.is_none() ? kDefaultStream : py::cast<int64_t>(stream);
+  if (wanted == kNoSynchronisation) return;
+  if (wanted == 0 || wanted < kNoSynchronisation) {
+    refuse(
+        "stream must be None, -1, 1 (the default stream), 2 (the thread's) or a cudaStream_t, "
+        "not " +
+        std::to_string(wanted));
+  }
+  DeviceInterface& cuda = device_interface(device.type);
+  // 1 and 2 are cudaStreamLegacy and cudaStreamPerThread, which CUDA takes as they are.
+  cuda.wait_for_stream(device, reinterpret_cast<void*>(wanted), cuda.current_stream(device));
+}
+
+// The tensor where `dl_device` wants it; itself if it is there.
+Tensor at_device(const Tensor& tensor, const py::object& dl_device, bool may_copy) {
+  if (dl_device.is_none()) return tensor;
+  const auto wanted = py::cast<std::pair<int32_t, int32_t>>(dl_device);
+  const dlpack::DeviceInfo have = dlpack::device_info(tensor.device());
+  if (wanted == std::pair(have.device_type, have.device_id)) return tensor;
+  if (wanted.first == dlpack::kCpuDevice && may_copy) return tensor.to(kCPU);
+  refuse("cannot export a tensor on " + to_string(tensor.device()) + " to DLPack device (" +
+         std::to_string(wanted.first) + ", " + std::to_string(wanted.second) + ")" +
+         (may_copy ? "" : " without a copy"));
+}
+
+}  // namespace
+
 py::object export_capsule(const PyTensor& self, const py::object& stream,
                           const py::object& max_version, const py::object& dl_device,
                           const py::object& copy) {
-  const auto refuse = [](const std::string& text) { throw py::buffer_error(text); };
   if (!self.tensor.defined()) refuse("an undefined tensor cannot be exported");
-  if (!stream.is_none() && self.tensor.device() == kCPU && py::cast<int64_t>(stream) != -1) {
-    refuse("stream must be None for a CPU tensor, not " + py::str(stream).cast<std::string>());
-  }
-  if (!dl_device.is_none()) {
-    const auto wanted = py::cast<std::pair<int32_t, int32_t>>(dl_device);
-    const dlpack::DeviceInfo have = dlpack::device_info(self.tensor.device());
-    if (wanted != std::pair(have.device_type, have.device_id)) {
-      refuse("cannot export a tensor on " + to_string(self.tensor.device()) +
-             " to DLPack device (" + std::to_string(wanted.first) + ", " +
-             std::to_string(wanted.second) + ")");
-    }
-  }
-  const bool copies = !copy.is_none() && py::cast<bool>(copy);
-  const Tensor tensor = copies ? self.tensor.clone() : self.tensor;
+  const bool may_copy = copy.is_none() || py::cast<bool>(copy);
+  const bool must_copy = !copy.is_none() && may_copy;
+  Tensor tensor = at_device(self.tensor, dl_device, may_copy);
+  const bool moved = tensor.device() != self.tensor.device();
+  if (must_copy && !moved) tensor = tensor.clone();
+  const bool copies = must_copy || moved;
+  // What was moved to the CPU is there already, and its consumer has no stream.
+  if (!moved) make_stream_wait(stream, tensor.device());
   const bool readonly = self.readonly && !copies;
   const bool versioned =
       !max_version.is_none() &&
@@ -255,7 +306,8 @@ py::buffer_info buffer_info(const PyTensor& self) {
   const char* format = format_of(tensor.dtype());
   if (format == nullptr || tensor.device() != kCPU || !tensor.defined()) {
     throw py::buffer_error("a tensor of " + std::string(dtype_name(tensor.dtype())) + " on " +
-                           to_string(tensor.device()) + " has no buffer");
+                           to_string(tensor.device()) + " has no buffer" +
+                           (tensor.device() != kCPU ? ": copy it with .to(\"cpu\")" : ""));
   }
   const auto width = static_cast<py::ssize_t>(tensor.itemsize());
   std::vector<py::ssize_t> shape(tensor.sizes().begin(), tensor.sizes().end()), strides;

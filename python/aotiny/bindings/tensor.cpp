@@ -11,12 +11,6 @@ namespace {
 
 using Ints = std::vector<int64_t>;
 
-DType parse_dtype(const std::string& name) {
-  const auto dtype = dtype_from_name(name);
-  require(dtype.has_value(), Status::InvalidType, "\"", name, "\" is not a dtype");
-  return *dtype;
-}
-
 py::tuple to_tuple(IntSpan values) {
   py::tuple tuple(values.size());
   for (size_t i = 0; i < values.size(); ++i) tuple[i] = values[i];
@@ -64,9 +58,9 @@ PyTensor get_item(const PyTensor& self, const py::object& key) {
 }
 
 py::object item(const PyTensor& self) {
-  const Tensor& tensor = self.tensor;
-  require(tensor.numel() == 1 && tensor.device() == kCPU, Status::InvalidArgument,
-          "item: the tensor is ", tensor, ", not one element on cpu");
+  require(self.tensor.numel() == 1, Status::InvalidArgument, "item: the tensor is ", self.tensor,
+          ", not one element");
+  const Tensor tensor = self.tensor.to(kCPU);
   return visit_dtype(tensor.dtype(), "item", [&](auto tag) -> py::object {
     using T = typename decltype(tag)::type;
     const T value = *static_cast<const T*>(tensor.raw_data());
@@ -79,6 +73,7 @@ py::object item(const PyTensor& self) {
 }
 
 py::object to_list(const PyTensor& self) {
+  if (self.tensor.device() != kCPU) return to_list({self.tensor.to(kCPU), true});
   if (self.tensor.ndim() == 0) return item(self);
   py::list list;
   for (int64_t i = 0; i < self.tensor.size(0); ++i) {
@@ -115,6 +110,10 @@ PyTensor writable(PyTensor self) {
   return self;
 }
 
+bool names_device(const std::string& name) {
+  return name == "cpu" || name == "cuda" || name.starts_with("cuda:");
+}
+
 std::string repr(const PyTensor& self) {
   std::ostringstream text;
   text << "aotiny.Tensor(shape=" << Shape{self.tensor.sizes()} << ", dtype=" << self.tensor.dtype()
@@ -138,6 +137,12 @@ py::dict allocator_stats(const std::string& device_name) {
 }
 
 }  // namespace
+
+DType parse_dtype(const std::string& name) {
+  const auto dtype = dtype_from_name(name);
+  require(dtype.has_value(), Status::InvalidType, "\"", name, "\" is not a dtype");
+  return *dtype;
+}
 
 Tensor to_tensor(py::handle object, const char* what) {
   return import_object(object, what, std::nullopt).tensor;
@@ -239,16 +244,23 @@ void register_tensor(py::module_& module) {
       .def(
           "to",
           [](const PyTensor& t, const std::string& name) {
-            const DType dtype = parse_dtype(name);
-            return dtype == t.tensor.dtype() ? t : PyTensor{t.tensor.to(dtype), false};
+            Tensor converted = names_device(name) ? t.tensor.to(parse_device(name))
+                                                  : t.tensor.to(parse_dtype(name));
+            const bool copied = converted.storage().get() != t.tensor.storage().get();
+            return PyTensor{std::move(converted), t.readonly && !copied};
           },
-          py::arg("dtype"), "Itself if it has that dtype, otherwise a converted copy.")
+          py::arg("dtype_or_device"),
+          "Itself if it has that dtype, or is on that device (\"cpu\", \"cuda\", \"cuda:N\"),\n"
+          "otherwise a copy that has or is.")
       .def(
           "copy_",
-          [](const PyTensor& t, const py::object& source) {
-            writable(t).tensor.copy_(to_tensor(source, "copy_"));
+          [](const PyTensor& t, const py::object& source, bool non_blocking) {
+            writable(t).tensor.copy_(to_tensor(source, "copy_"), non_blocking);
           },
-          py::arg("source"), "Copies from a tensor that broadcasts to this shape, converting.")
+          py::arg("source"), py::arg("non_blocking") = false,
+          "Copies from a tensor of any device that broadcasts to this shape, converting.\n\n"
+          "With non_blocking, a copy between pinned host memory and a CUDA device that needs no\n"
+          "conversion may still be under way when this returns.")
       .def("item", &item, "The value of a tensor with one element.")
       .def("tolist", &to_list, "Nested lists of Python numbers.")
       .def("numpy", &to_numpy, "A numpy array of the same memory.")
