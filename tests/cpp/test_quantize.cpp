@@ -116,8 +116,8 @@ TEST_P(Quantize, SymmetricMinMaxHoldsZeroExactly) {
 TEST_P(Quantize, NarrowRangesFarFromZero) {
   const int64_t n = n_for(GetParam(), 1), k = k_for(GetParam(), 256), g = group_for(GetParam(), 32);
   for (const float far : {1000.0f, -1000.0f, 5e-5f}) {
-    // Its scale would be 5e-5 / 255, where fp16 has one digit.
-    if (far < 1 && far > 0 && format_name(GetParam()) == "Int8H") continue;
+    // Its scale is 5e-5 / 255, rounded up to one of the few that fp16 has there.
+    const bool coarse = far == 5e-5f && format_name(GetParam()) == "Int8H";
     std::vector<float> values(static_cast<size_t>(n * k));
     for (size_t i = 0; i < values.size(); ++i) {
       values[i] = far * (1 + 1e-6f * static_cast<float>(i % 5));
@@ -125,7 +125,8 @@ TEST_P(Quantize, NarrowRangesFarFromZero) {
     for (const Method method : {Method::MinMax, Method::Hqq}) {
       const std::vector<float> back =
           floats_of(quantize(tensor_of(values, {n, k}), GetParam(), g, method).dequantize());
-      for (size_t i = 0; i < back.size(); ++i) ASSERT_NEAR(back[i] / values[i], 1, 0.005) << far;
+      for (size_t i = 0; i < back.size(); ++i)
+        ASSERT_NEAR(back[i] / values[i], 1, coarse ? 0.01 : 0.005) << far;
     }
   }
 }

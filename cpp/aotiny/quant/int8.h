@@ -46,8 +46,8 @@ struct Int8Traits {
   static GroupParams params_of_range(double lo, double hi) {
     lo = std::min(lo, 0.0);
     hi = std::max(hi, 0.0);
-    const Scale stored(static_cast<float>((hi - lo) / (kMaxCode - kMinCode)));
-    const double scale = static_cast<float>(stored);
+    Scale stored;
+    const double scale = store_step((hi - lo) / (kMaxCode - kMinCode), stored);
     return {scale, scale > 0 ? kMinCode - lo / scale : 0};
   }
 
@@ -55,7 +55,7 @@ struct Int8Traits {
   static void encode_params(const GroupParams* params, int64_t groups, int64_t /*group_size*/,
                             WeightRow row) {
     for (int64_t i = 0; i < groups; ++i) {
-      row.as<Scale>(1)[i] = Scale(static_cast<float>(params[i].scale));
+      store_step(params[i].scale, row.as<Scale>(1)[i]);
       row.as<int8_t>(2)[i] = to_code<int8_t>(params[i].zero, 1, kMinCode, kMaxCode);
     }
   }

@@ -16,16 +16,17 @@ struct GroupParams {
   double zero;
 };
 
-// Stores a step (not negative) and returns the value that a decoder will read.
+// Stores a step and returns the value that a decoder will read.
 inline double store_step(double step, BFloat16& stored) {
   stored = BFloat16(static_cast<float>(step));
   return static_cast<float>(stored);
 }
 
-// fp16 is rounded up: below 2^-14 its precision falls, and below 2^-25 the nearest would be 0.
+// fp16 is rounded away from 0: below 2^-14 its precision falls, so that the nearest could be much
+// too small for the codes, and below 2^-25 it would be 0.
 inline double store_step(double step, Float16& stored) {
   stored = Float16(static_cast<float>(step));
-  if (static_cast<float>(stored) < step) ++stored.bits;
+  if (std::fabs(static_cast<float>(stored)) < std::fabs(step)) ++stored.bits;
   return static_cast<float>(stored);
 }
 
