@@ -62,6 +62,7 @@ def test_tied_embedding_and_head(format, tmp_path):
     assert type(module.head.weight) is nn.Parameter
     assert sorted(manifest["quantization"]["quantized"]) == ["embedding", "head", "inner"]
     assert manifest["quantization"]["method"] == "hqq"
+    assert manifest["quantization"]["group_size"] == (16 if format == "int6" else 32)
     assert manifest["inputs"][0]["range"] == [0, 71]
     names = [constant["fqn"] for constant in manifest["constants"]]
     # One copy of the shared planes.
@@ -147,7 +148,7 @@ def test_variant_and_refusals(tmp_path):
     assert "steps" not in {c["fqn"] for c in manifest["constants"]}
     assert json.loads(json.dumps(manifest))["quantization"]["variant"] == "A"
     for bad, text in (
-        ({"quantize": "int3"}, "int4, int6, int8"),
+        ({"quantize": "int3"}, '"int3" is none of "int4"'),
         ({"quantize": "int4", "group_size": 33}, "33"),
         ({"quantize": "int4", "variant": "Q"}, "Q"),
         ({"quantize": "int4", "method": "guess"}, "guess"),

@@ -146,6 +146,11 @@ def test_cuts_inside_a_group_are_refused():
         (lambda w: torch.ones(8, 64).copy_(w), "dequantize"),
         (lambda w: w.T.contiguous(), "transposed"),
         (lambda w: w.fill_(0), "aten.fill_"),
+        (lambda w: w.transpose(0, 3), r"dimensions 0 and 3 of \[8, 64\]"),
+        (lambda w: w.transpose(-3, -1), "dimensions -3 and -1"),
+        (lambda w: torch.stack([w, w]).T, r"\[2, 8, 64\] is a stack"),
+        (lambda w: setattr(w, "data", torch.ones(8, 64)), "copy_"),
+        (lambda w: w.share_memory_(), "share_memory_"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(call, text):
@@ -166,6 +171,10 @@ def test_memory_that_cannot_be_written_is_not():
             view.copy_(quantized(8, 64, format="int8", seed=1)[: len(view)])
     w.clone().copy_(quantized(8, 64, format="int8", seed=1))
     assert w.weight() == source
+    # As torch.compile takes it apart and puts it together.
+    names, context = w.__tensor_flatten__()
+    parts = {name: getattr(w, name) for name in names}
+    assert WeightTensor.__tensor_unflatten__(parts, context, w.shape, w.stride()).readonly
 
 
 def test_copy_of_another_kind_is_refused():
@@ -225,7 +234,8 @@ def test_quantize_in_place(format):
     report = quantize_(module, format, method="hqq", progress=lambda *a: seen.append(a))
     assert sorted(report.quantized) == ["down", "embedding", "head", "up"]
     assert list(report.skipped) == ["odd"] and "33" in report.skipped["odd"]
-    assert (report.format, report.group_size, report.method) == (format, 32, "hqq")
+    group_size = 16 if format == "int6" else 32
+    assert (report.format, report.group_size, report.method) == (format, group_size, "hqq")
     assert [done for _, done, _ in seen] == [0, 1, 2, 3] and {total for *_, total in seen} == {4}
     assert module.head.weight is module.embedding.weight
     assert isinstance(module.head.weight, nn.Parameter) and not module.head.weight.requires_grad
@@ -270,10 +280,24 @@ def test_what_is_skipped_and_why():
         assert text in report.skipped[name], name
 
 
+@pytest.mark.parametrize(
+    ("format", "group_size", "expected"),
+    [("int4", None, 32), ("int8", None, 32), ("int6", None, 16), ("int6", 48, 48)],
+)
+def test_group_sizes_are_those_of_quantize(format, group_size, expected):
+    module = nn.Sequential(nn.Linear(96, 8))
+    wanted = aotiny.quantize(module[0].weight.detach(), format, group_size)
+    report = quantize_(module, format, group_size)
+    assert report.group_size == module[0].weight.group_size == wanted.group_size == expected
+    assert module[0].weight.weight() == wanted
+
+
 def test_quantize_refusals():
     for bad, text in (
-        ({"format": "int3"}, "int4, int6, int8"),
+        ({"format": "int3"}, '"int3" is none of "int4"'),
         ({"group_size": 33}, "33"),
+        ({"group_size": 16}, "group size 16"),  # which int6 alone has
+        ({"format": "int6", "group_size": 24}, "group size 24"),
         ({"group_size": 0}, "0"),
         ({"method": "guess"}, "guess"),
         ({"variant": "Q"}, "Q"),

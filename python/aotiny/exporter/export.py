@@ -70,7 +70,7 @@ def export(
     kwargs: Mapping[str, object] | None = None,
     dynamic_shapes=None,
     quantize: str | None = None,
-    group_size: int = 32,
+    group_size: int | None = None,
     method: str = "minmax",
     variant: str | None = None,
     layer_filter: Callable[[str, object], bool] | None = None,
@@ -93,8 +93,7 @@ def export(
         quantize: None, or a format as for aotiny.torch.quantize_ ("int4", "int6", "int8", ...):
             packs the weights of nn.Linear layers, and of embeddings that share theirs with one. A
             module that was given to quantize_ needs no more of it.
-        group_size: weights along K that share a scale; a multiple of 32.
-        method, variant: of the quantizer, as for aotiny.quantize.
+        group_size, method, variant: of the quantizer, as for aotiny.quantize.
         layer_filter: called with (qualified name, layer); False keeps a layer as it is. Layers
             that the format cannot hold stay too; the manifest lists them.
         input_ranges: input name -> inclusive (low, high) that every element must keep to. Inputs

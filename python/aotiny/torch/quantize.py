@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 import aotiny
+from aotiny import _core
 
 from .weight_tensor import WeightTensor
-
-FORMATS = ("int4", "int6", "int8", "exact_int4", "exact_int5", "int4_plain", "int4_tile_packed")
 
 LayerFilter = Callable[[str, nn.Module], bool]
 LayerProgress = Callable[[str, int, int], object]
@@ -47,8 +46,7 @@ def quantize_(
 
     Args:
         model: changed in place; its other parameters are not touched.
-        format, method, variant: as for aotiny.quantize; one of FORMATS.
-        group_size: weights along K that share a scale; default 32.
+        format, group_size, method, variant: as for aotiny.quantize, with the same defaults.
         filter: called with (qualified name, layer); False keeps a layer as it is.
         progress: called with (qualified name, weights done, weights in all) before each.
         embeddings: False quantizes of the embeddings only those whose weight a linear layer shares.
@@ -60,8 +58,7 @@ def quantize_(
     Raises ValueError for a format, group size, method or variant that there is not, and
     aotiny.Error, with the first one's place, for a weight that is not finite.
     """
-    group_size = 32 if group_size is None else group_size
-    _check_arguments(format, group_size, method, variant)
+    group_size = _checked_group_size(format, group_size, method, variant)
     report = QuantizationReport(format, group_size, method, variant)
     weights: dict[int, torch.Tensor] = {}
     by_weight: dict[int, list[Holder]] = {}
@@ -91,15 +88,19 @@ def quantize_(
     return report
 
 
-def _check_arguments(format: str, group_size: int, method: str, variant: str | None) -> None:
-    if format not in FORMATS:
-        raise ValueError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-    if group_size < 32 or group_size % 32:
-        raise ValueError(f"group_size is a positive multiple of 32, not {group_size}")
+def _checked_group_size(
+    format: str, group_size: int | None, method: str, variant: str | None
+) -> int:
+    """The group size to take. Raises ValueError for arguments that no weight could be given."""
     try:
-        aotiny.quantize(torch.zeros(8, 8 * group_size), format, group_size, method, variant)
+        type, variant, default = _core.named_format(format, variant)
+        group_size = default if group_size is None else group_size
+        # K is a multiple of all that formats ask for.
+        _core.planes_of(type, variant, (8, 256 * max(group_size, 1)), group_size)
+        aotiny.quantize(torch.zeros(8, 256 * default), format, default, method, variant)
     except aotiny.Error as error:
         raise ValueError(str(error)) from None
+    return group_size
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:

@@ -111,8 +111,8 @@ class WeightTensor(torch.Tensor):
 
     def __tensor_flatten__(self):
         names = [f"plane_{name}" for name in self.planes]
-        context = (self.format, self.variant, self.group_size, self.dtype, self.transposed)
-        return names, context
+        kind = (self.format, self.variant, self.group_size, self.dtype)
+        return names, (*kind, self.transposed, self.readonly)
 
     @staticmethod
     def __tensor_unflatten__(tensors, context, outer_size, outer_stride):
@@ -247,17 +247,37 @@ def _addmm(bias, input, other, *, beta=1, alpha=1):
 
 @_implements(torch.transpose, torch.Tensor.transpose, aten.transpose.int)
 def _transpose(input, dim0, dim1):
-    dims = {dim0 % input.dim(), dim1 % input.dim()}
-    if dims != {input.dim() - 2, input.dim() - 1}:
-        raise NotImplementedError(f"transpose: dimensions {dim0} and {dim1}; the last two only")
+    rank = input.dim()
+    dims = {dim + rank if dim < 0 else dim for dim in (dim0, dim1)}
+    if dims != {rank - 2, rank - 1}:
+        raise NotImplementedError(
+            f"transpose: dimensions {dim0} and {dim1} of {list(input.shape)}; the last two only"
+        )
     return input.with_planes(list(input.planes.values()), transposed=not input.transposed)
 
 
-@_implements(
-    torch.t, torch.Tensor.t, torch.Tensor.T.__get__, torch.Tensor.mT.__get__, aten.t.default
-)
-def _t(input):
+@_implements(torch.Tensor.mT.__get__)
+def _mt(input):
     return _transpose(input, -2, -1)
+
+
+@_implements(torch.t, torch.Tensor.t, torch.Tensor.T.__get__, aten.t.default)
+def _t(input):
+    if input.dim() != 2:  # of a stack it would turn the batch as well
+        raise NotImplementedError(f"t: the weight {list(input.shape)} is a stack, which has mT")
+    return _transpose(input, -2, -1)
+
+
+@_implements(torch.Tensor.data.__set__)
+def _set_data(self, value):
+    # Torch would replace the wrapper and leave the planes, which hold the values.
+    raise NotImplementedError("data: a quantized weight's data cannot be set; use copy_")
+
+
+@_implements(torch.Tensor.share_memory_)
+def _share_memory(self):
+    # Torch would look for the memory of the wrapper, which has none.
+    raise NotImplementedError("share_memory_: a quantized weight's memory is its planes'")
 
 
 @_implements(aten.detach.default, aten.alias.default, aten.lift_fresh.default)
