@@ -20,6 +20,13 @@ def error(text: str, name: str = "InvalidArgument") -> Error:
     return made
 
 
+def prefixed(where: str, failure: Error) -> Error:
+    """The same failure, of whatever status, saying where it happened."""
+    made = Error(f"{where}: {failure}")
+    made.code, made.name = failure.code, failure.name
+    return made
+
+
 def os_error(what: str, failure: OSError) -> Error:
     """The aotiny.Error for a failed system call: NotFound or AccessFailed, with its reason."""
     name = "NotFound" if isinstance(failure, FileNotFoundError) else "AccessFailed"

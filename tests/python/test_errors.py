@@ -26,6 +26,16 @@ def test_an_error_looks_like_a_native_one():
     assert str(made) == str(native.value)
 
 
+def test_a_prefix_keeps_the_status():
+    too_much = np.broadcast_to(np.float32(1), (1 << 40, 1 << 20))
+    with pytest.raises(aotiny.Error) as native:
+        aotiny.Tensor(too_much).clone()
+    assert native.value.name == "MemoryAllocationFailed"
+    made = errors.prefixed("a.gguf: w", native.value)
+    assert (made.code, made.name) == (native.value.code, native.value.name)
+    assert str(made) == f"a.gguf: w: {native.value}"
+
+
 def test_failed_system_calls_say_what_and_why(tmp_path):
     for path, name, text in (
         (tmp_path / "missing", "NotFound", "missing: No such file or directory"),

@@ -160,7 +160,7 @@ def _plan(source: Source, options: argparse.Namespace) -> tuple[dict[str, Any], 
 def _quantize(value, plan, options: argparse.Namespace, name: str) -> tuple[Any, dict[str, Any]]:
     """The weight, and how far it is from the values."""
     import aotiny
-    from aotiny.errors import error
+    from aotiny.errors import prefixed
 
     values = value.dequantize() if isinstance(value, aotiny.Weight) else value
     try:
@@ -168,7 +168,7 @@ def _quantize(value, plan, options: argparse.Namespace, name: str) -> tuple[Any,
             values, options.format, plan.group_size, options.method, plan.variant
         )
     except aotiny.Error as failure:
-        raise error(f"{options.input}: {name}: {failure}", failure.name) from None
+        raise prefixed(f"{options.input}: {name}", failure) from None
     return weight, _errors(values, weight)
 
 

@@ -8,7 +8,7 @@ from io import FileIO
 from typing import Any
 
 from .._core import Error, Tensor, gguf_types, read_gguf
-from ..errors import error, os_error
+from ..errors import error, os_error, prefixed
 from ..store.plan import Plan, TensorPlan, WeightPlan
 from .header import Header, TensorInfo, read_header
 
@@ -150,8 +150,7 @@ class GGUFFile(Mapping[str, Any]):
         try:
             return read_gguf(self._file.fileno(), info.offset, info.type, info.shape)
         except Error as failure:
-            failure.args = (f"{self.path}: {name}: {failure}",)
-            raise
+            raise prefixed(f"{self.path}: {name}", failure) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._header.tensors

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._core import Error, Tensor, Weight
-from ..errors import error
+from ..errors import prefixed
 from .file import StoreFile
 from .header import quoted
 from .plan import Plan, TensorPlan, WeightPlan, plan_of
@@ -53,7 +53,7 @@ def save_file(
         except (TypeError, BufferError) as failure:
             raise TypeError(f"{what}: {failure}") from None
         except Error as failure:
-            raise error(f"{os.fsdecode(path)}: {what}: {failure}", failure.name) from None
+            raise prefixed(f"{os.fsdecode(path)}: {what}", failure) from None
     with Writer(path, plans, metadata) as writer:
         for name, value in values.items():
             writer.write(name, value)

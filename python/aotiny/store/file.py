@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import _core
 from .._core import Error, Tensor
-from ..errors import error, os_error
+from ..errors import error, os_error, prefixed
 from .header import TensorInfo, quoted, read_header
 from .plan import (
     RESERVED,
@@ -66,7 +66,7 @@ class StoreFile(Mapping[str, Any]):
         try:
             return getattr(_core, plan.type).from_tensors(group_size=plan.group_size, **planes)
         except Error as failure:
-            raise error(f"{self.path}: weight {quoted(name)}: {failure}", failure.name) from None
+            raise prefixed(f"{self.path}: weight {quoted(name)}", failure) from None
 
     # Comparing values would read both files.
     __eq__ = object.__eq__
@@ -106,7 +106,7 @@ class StoreFile(Mapping[str, Any]):
             try:
                 planes = plan.planes()
             except Error as failure:
-                raise error(f"{where}: {failure}", failure.name) from None
+                raise prefixed(where, failure) from None
             for plane, (dtype, shape) in planes.items():
                 _check_plane(self._tensors.get(f"{name}.{plane}"), plane, dtype, shape, where)
                 owners[f"{name}.{plane}"] = name

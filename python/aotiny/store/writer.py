@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from .._core import Error, Tensor, Weight
-from ..errors import error, os_error
+from ..errors import error, os_error, prefixed
 from .header import ITEMSIZES, build_header, quoted
 from .plan import (
     RESERVED,
@@ -42,7 +42,7 @@ class Writer:
         try:
             self._first, header = build_header(*_layout(self._plans, metadata or {}))
         except Error as failure:
-            raise error(f"{self.path}: {failure}", failure.name) from None
+            raise prefixed(self.path, failure) from None
         self._tensors = header.tensors
         self._data_begin = header.data_begin
         self._file: int | None = None

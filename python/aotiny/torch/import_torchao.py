@@ -66,7 +66,7 @@ def from_torchao_state_dict(
         except ValueError as failure:
             raise ValueError(f"{name}: {failure}") from None
         except aotiny.Error as failure:
-            raise errors.error(f"{name}: {failure}", failure.name) from None
+            raise errors.prefixed(name, failure) from None
     return result
 
 
