@@ -213,6 +213,41 @@ def test_equality_and_pickling(format, variant):
         type(weight).__new__(type(weight)).__setstate__(tuple(state))
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "text"),
+    [
+        (0, 3, "CoalescedInt4: .*wrong types: int str list int list bool"),
+        (0, "Int8", 'Int8 has no variant "B"'),
+        (1, "Z", 'no variant "Z"'),
+        (2, (8.5, 64), "wrong types"),
+        (2, (64,), r"shape \[64\]"),
+        (2, (0, 8, 64), "stack of 0"),
+        (2, (1 << 62, 64), "overflows"),
+        (3, "a", "wrong types"),
+        (3, -32, "group size -32"),
+        (4, [1, 2, 3, 4], "wrong types"),
+        (4, [b""], "1 tensors, not 4"),
+        (5, "x", "wrong types"),
+    ],
+)
+def test_pickles_are_not_trusted(part, value, text):
+    weight = aotiny.quantize(weight_values(8, 64), "int4")
+    state = list(weight.__getstate__())
+    state[part] = value
+    with pytest.raises(aotiny.Error, match=text):
+        type(weight).__new__(type(weight)).__setstate__(tuple(state))
+
+
+def test_pickled_metadata_is_looked_at():
+    weight = aotiny.quantize(weight_values(8, 64), "int4", variant="A")
+    state = list(weight.__getstate__())
+    scale = bytearray(state[4][1])
+    scale[6:8] = b"\xc0\x7f"  # a bfloat16 NaN
+    state[4][1] = bytes(scale)
+    with pytest.raises(aotiny.Error, match=r"scale at \[1, 1\] is nan"):
+        type(weight).__new__(type(weight)).__setstate__(tuple(state))
+
+
 def test_repr_names_format_shape_and_size():
     weight = aotiny.quantize(weight_values(8, 384), "int4", variant="A")
     assert repr(weight) == (

@@ -29,10 +29,10 @@ def entry(dtype="F32", shape=(2, 3), begin=0, end=24, **more) -> dict:
 
 
 def refusal(path, name: str = "InvalidArgument") -> str:
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(aotiny.Error) as raised:
         aotiny.load_file(path)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
     text = str(raised.value)
     assert text.startswith(str(path)) and "\n" not in text and len(text) < 1000
     assert raised.value.name == name

@@ -182,9 +182,14 @@ def test_what_is_no_view_is_refused():
     ]:
         with pytest.raises(aotiny.Error, match=text):
             take()
-    for key in ("a", 1.5, None, [0]):
+    for key in ("a", 1.5, None, [0], True, slice(0, 1.5), slice("a", None)):
         with pytest.raises(TypeError):
             whole[key]
+        with pytest.raises(TypeError):
+            stack[key]
+    with pytest.raises(IndexError, match="int"):
+        stack[1 << 70]
+    assert whole[-(1 << 70) : 1 << 70] == whole  # bounds are cut off, as Python's are
 
 
 @over(KINDS)

@@ -25,17 +25,17 @@ py::object unlocked(const F& f) {
 
 Weight index_one(const Weight& weight, int64_t dim, py::handle key) {
   if (py::isinstance<py::slice>(key)) {
-    const auto bound = [&key](const char* name) {
-      return py::cast<std::optional<int64_t>>(key.attr(name));
-    };
-    const int64_t step = bound("step").value_or(1);
+    Py_ssize_t start = 0, stop = 0, step = 0;
+    if (PySlice_Unpack(key.ptr(), &start, &stop, &step) != 0) throw py::error_already_set();
     require(step == 1, Status::NotSupported, "a weight is sliced in steps of 1, not ", step);
-    return slice(weight, dim, bound("start"), bound("stop"));
+    return slice(weight, dim, start, stop);
   }
-  if (!PyIndex_Check(key.ptr())) {
+  // What a boolean means elsewhere, a new dimension or a mask, there is not.
+  if (!PyIndex_Check(key.ptr()) || py::isinstance<py::bool_>(key)) {
     throw py::type_error("a weight is indexed by integers, slices and ...");
   }
-  const auto index = py::cast<int64_t>(py::module_::import("operator").attr("index")(key));
+  const int64_t index = PyNumber_AsSsize_t(key.ptr(), PyExc_IndexError);
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
   if (axis_of(weight, dim, "index") == Axis::Batch &&
       (index < -weight.batch() || index >= weight.batch())) {  // what iteration ends on
     throw py::index_error("index " + std::to_string(index) + " is outside a stack of " +

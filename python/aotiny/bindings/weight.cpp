@@ -99,7 +99,7 @@ py::tuple get_state(const Weight& weight) {
 }
 
 template <class Typed>
-Typed set_state(const py::tuple& state) {
+Typed read_state(const py::tuple& state) {
   require(state.size() == 6, Status::InvalidArgument, Typed::kName, ": a pickle of ", state.size(),
           " parts, not 6");
   const auto sizes = py::cast<std::vector<int64_t>>(state[2]);
@@ -121,7 +121,21 @@ Typed set_state(const py::tuple& state) {
             nbytes);
     std::memcpy(plane.raw_data(), bytes.data(), nbytes);
   }
+  weight.check_values();
   return Typed(py::cast<bool>(state[5]) ? weight.transposed() : std::move(weight));
+}
+
+template <class Typed>
+Typed set_state(const py::tuple& state) {
+  try {
+    return read_state<Typed>(state);
+  } catch (const py::cast_error&) {
+    std::ostringstream types;
+    for (const py::handle part : state) types << ' ' << Py_TYPE(part.ptr())->tp_name;
+    fail(Status::InvalidType, Typed::kName,
+         ": a pickle with parts of the wrong types:", types.str(),
+         "; they are type, variant, shape, group size, bytes and orientation");
+  }
 }
 
 std::string repr(const Weight& weight) {
