@@ -42,6 +42,21 @@ TEST(Int8PlainMm, TakesAnyStridesAndRanks) {
   }
 }
 
+// Whatever the caller's memory held before.
+TEST(Int8PlainMm, LeavesNoHandleWhereACallFails) {
+  const Tensor x = activations(96);
+  for (size_t wrong = 0; wrong < 3; ++wrong) {
+    Weight w = weight();
+    std::vector<Tensor> planes = w.planes();
+    planes[wrong] = tensor_of({1}, {1});
+    AtenTensorHandle result = handle_of(x);
+    EXPECT_EQ(aoti_torch_cpu_int8_plain_mm(handle_of(x), handle_of(planes[0]), handle_of(planes[1]),
+                                           handle_of(planes[2]), 32, &result),
+              static_cast<int32_t>(Status::InvalidType));
+    EXPECT_EQ(result, nullptr) << wrong;
+  }
+}
+
 TEST(Int8PlainMm, RefusesBadArguments) {
   const Tensor x = activations(96);
   const Tensor& codes = weight().planes()[0];

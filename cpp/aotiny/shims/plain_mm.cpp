@@ -130,6 +130,7 @@ AOTITorchError aoti_torch_cpu_int8_plain_mm(AtenTensorHandle self, AtenTensorHan
                                             AtenTensorHandle scale, AtenTensorHandle zero,
                                             int64_t group_size, AtenTensorHandle* ret0) {
   return guarded([&] {
+    out(ret0, "ret0") = nullptr;
     plane_in(qdata, kInt8<Metadata::A>, 0);
     const bool half = in(scale, "scale").dtype() == DType::Float16;
     plain_mm_shim(self, half ? kInt8<Metadata::H> : kInt8<Metadata::A>, {qdata, scale, zero},
