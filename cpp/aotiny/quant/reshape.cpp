@@ -93,7 +93,7 @@ std::vector<int64_t> check_sizes(const char* what, const Weight& weight, IntSpan
               (wanted.back() == own.back() || wanted.back() == -1),
           Status::InvalidArgument, what, ": a weight ", Shape{own}, " cannot become ", Shape{sizes},
           ": 2 or 3 dimensions with the last as it is can");
-  const int64_t numel = weight.batch() * weight.n() * weight.k();
+  const int64_t numel = checked_numel(own);
   const auto positive = [&wanted] {
     return std::ranges::all_of(wanted, [](int64_t size) { return size > 0; });
   };
