@@ -131,6 +131,34 @@ TEST_P(Quantize, NarrowRangesFarFromZero) {
   }
 }
 
+// Wherever the range lies: scales below the normal numbers, zeros and steps near what is largest.
+// What is stored is finite, steps are not 0, and each value is within a step of the widest range
+// that the format may take for it, and what rounding that range to bf16, fp16 or codes adds.
+TEST_P(Quantize, MetadataStaysFiniteForAnyRange) {
+  const FormatInfo& info = format_info(GetParam());
+  const int64_t n = n_for(GetParam(), 1), k = k_for(GetParam(), 256), g = group_for(GetParam(), 32);
+  const double smallest = has_float16(GetParam()) ? 0x1p-24 : 0x1p-133;
+  for (float far = 1e-41f; far <= info.largest; far *= 2.93f) {
+    for (const float end : {0.5f, -1.0f, 1 + 1e-6f, 1 + 1e-4f}) {
+      std::vector<float> values(static_cast<size_t>(n * k));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = i % 3 == 0 ? far * end : far;
+      if (far * end > info.largest) continue;
+      for (const float sign : {1.0f, -1.0f}) {
+        for (float& value : values) value *= sign;
+        for (const Method method : {Method::MinMax, Method::MinMaxSymmetric, Method::Hqq}) {
+          const Weight weight = quantize(tensor_of(values, {n, k}), GetParam(), g, method);
+          ASSERT_NO_THROW(weight.check_values()) << far << " " << end << " " << sign;
+          const std::vector<float> back = floats_of(weight.dequantize());
+          for (size_t i = 0; i < back.size(); ++i) {
+            ASSERT_NEAR(back[i], values[i], far * (2.2 / levels() + 1.0 / 64) + 300 * smallest)
+                << far << " " << end << " " << sign << " " << static_cast<int>(method);
+          }
+        }
+      }
+    }
+  }
+}
+
 // One value throughout, and values of one sign far from zero.
 TEST_P(Quantize, ConstantAndOneSidedGroups) {
   const int64_t k = k_for(GetParam(), 64), group_size = group_for(GetParam(), 64);

@@ -65,7 +65,7 @@ struct CoalescedInt4Traits {
       .order = KOrder::EvenOdd,
       .largest = kMetadata == Metadata::C   ? 255 * 65504.0f
                  : kMetadata == Metadata::H ? 65504.0f
-                                            : 0x1.fffffep127f,
+                                            : kLargestValue,
       .positive_steps = true,
       .unsigned_zero = kMetadata == Metadata::B || kMetadata == Metadata::C};
   static constexpr int kMinCode = 0;
@@ -86,16 +86,12 @@ struct CoalescedInt4Traits {
       return {scale, scale > 0 ? -lo / scale : 0};
     } else {
       if (hi > lo) {
-        // The end of the range is held under the scale as it will be stored. A narrow range far
-        // from 0 has a large zero, which must be within fp16 in H.
-        double scale = (hi - lo) / kMaxCode;
-        if (kMetadata == Metadata::H) scale = std::max(scale, std::max(lo, -hi) / 65000);
-        scale = static_cast<float>(stored_scale(scale));
+        // The end of the range is held under the scale as it will be stored.
+        const double scale = static_cast<float>(stored_scale((hi - lo) / kMaxCode, lo));
         return {scale, scale > 0 ? -lo / scale : 0};
       }
       // Equal values: code 1 above zero 0, or code 0 below zero 1.
-      return {std::min(std::fabs(lo), kInfo.largest == 65504.0f ? 65504.0 : kMaxBFloat16),
-              lo < 0 ? 1.0 : 0.0};
+      return {std::fabs(lo), lo < 0 ? 1.0 : 0.0};
     }
   }
 
@@ -117,7 +113,7 @@ struct CoalescedInt4Traits {
       }
     } else {
       for (int64_t i = 0; i < groups; ++i) {
-        const Stored scale = stored_scale(params[i].scale);
+        const Stored scale = stored_scale(params[i].scale, params[i].scale * params[i].zero);
         const double step = static_cast<float>(scale);
         row.as<Stored>(1)[i] = scale;
         row.as<Stored>(2)[i] = Stored(static_cast<float>(stored_zero(params[i], step)));
@@ -153,7 +149,6 @@ struct CoalescedInt4Traits {
 
  private:
   using Stored = std::conditional_t<kMetadata == Metadata::H, Float16, BFloat16>;  // of A and H
-  static constexpr double kMaxBFloat16 = 0x1.fep127;
 
   // The zero under which a range keeps its lower end, −zero·scale, though its scale is stored as
   // `scale`. A zero that is a code stays, so that 0 remains a value.
@@ -165,10 +160,13 @@ struct CoalescedInt4Traits {
     return params.zero * params.scale / scale;
   }
 
-  // The nearest that is not 0, unless the scale is.
-  static Stored stored_scale(double scale) {
-    Stored stored(static_cast<float>(scale));
-    if (scale != 0 && static_cast<float>(stored) == 0) stored.bits |= 1;
+  // The scale of a range that begins at ±low, as A and H store it. Where a narrow range is far from
+  // 0 it is the least under which the zero, low / scale, is within fp16 in H.
+  static Stored stored_scale(double scale, double low) {
+    const double least = kMetadata == Metadata::H ? std::fabs(low) / kLargest<Stored> : 0;
+    const double wanted = std::copysign(std::max(std::fabs(scale), least), scale);
+    Stored stored = nearest_scale<Stored>(wanted);
+    if (std::fabs(static_cast<float>(stored)) < least) ++stored.bits;
     return stored;
   }
 

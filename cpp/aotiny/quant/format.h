@@ -85,6 +85,9 @@ constexpr const char* name_of(Metadata metadata) {
   }
 }
 
+// Values up to here stay finite when scales that bf16 or fp32 hold are rounded.
+inline constexpr float kLargestValue = 0x1p127f;
+
 // What a code q stands for, given the numbers of its group.
 enum class Value : uint8_t {
   Zero,   // (q − zero)·scale
@@ -105,7 +108,7 @@ struct FormatInfo {
   int64_t default_group = 32;                 // the one to take if none is asked for
   int64_t n_multiple = 1;                     // of N
   int64_t k_multiple = 32;                    // of K, beside the group size
-  float largest = 0x1.fffffep127f;            // magnitude that the metadata can hold
+  float largest = kLargestValue;              // magnitude that the metadata can hold
   bool positive_steps = false;                // steps, where there are any, are above 0
   bool unsigned_zero = false;                 // zeros (or mins) and scales are not negative
   bool integer_zero = false;                  // zeros are codes

@@ -30,9 +30,7 @@ struct Int4PlainTraits {
                                     .planes = kPlanes,
                                     .value = Value::Min,
                                     .plain = false,
-                                    .largest = kDType == DType::Float16    ? 65504.0f
-                                               : kDType == DType::BFloat16 ? 0x1.fep127f
-                                                                           : 0x1.fffffep127f};
+                                    .largest = kDType == DType::Float16 ? 65504.0f : kLargestValue};
   static constexpr int kMinCode = -8;
   static constexpr int kMaxCode = 7;
 

@@ -41,8 +41,7 @@ struct Int4TilePackedTraits {
                                     .plain = false,
                                     .group_sizes = kGroupSizes,
                                     .n_multiple = 8,
-                                    .k_multiple = kTileK,
-                                    .largest = 0x1.fep127f};
+                                    .k_multiple = kTileK};
   static constexpr int kMinCode = -8;
   static constexpr int kMaxCode = 7;
 

@@ -37,7 +37,7 @@ struct Int8Traits {
       .bits = 8,
       .planes = kMetadata == Metadata::H ? std::span<const PlaneSpec>(int8::kPlanesH)
                                          : std::span<const PlaneSpec>(int8::kPlanesA),
-      .largest = kMetadata == Metadata::H ? 65504.0f : 0x1.fffffep127f,
+      .largest = kMetadata == Metadata::H ? 65504.0f : kLargestValue,
       .integer_zero = true};
   static constexpr int kMinCode = -128;
   static constexpr int kMaxCode = 127;

@@ -81,7 +81,7 @@ struct PlanarInt6Traits {
                             WeightRow row) {
     if constexpr (kMetadata == Metadata::A) {
       for (int64_t i = 0; i < groups; ++i) {
-        row.as<BFloat16>(2)[i] = BFloat16(static_cast<float>(params[i].scale));
+        row.as<BFloat16>(2)[i] = nearest_scale<BFloat16>(params[i].scale);
       }
     } else {
       const int64_t run = run_of(groups, group_size);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "aotiny/core/dtype.h"
 
@@ -16,17 +17,35 @@ struct GroupParams {
   double zero;
 };
 
+// The largest number of a type that scales and steps are stored in, and the smallest that has all
+// of its digits.
+template <class T>
+inline constexpr double kLargest = std::is_same_v<T, Float16> ? 65504.0 : 0x1.fep127;
+template <class T>
+inline constexpr double kSmallestNormal = std::is_same_v<T, Float16> ? 0x1p-14 : 0x1p-126;
+
+// The stored scale nearest to this one, never infinite. Below the smallest normal number, where
+// they are few, it is the next away from 0: so none is lost, and codes reach as far as they are to.
+template <class T>
+T nearest_scale(double scale) {
+  T stored(static_cast<float>(std::clamp(scale, -kLargest<T>, kLargest<T>)));
+  const double size = std::fabs(static_cast<float>(stored));
+  if (size < kSmallestNormal<T> && size < std::fabs(scale)) ++stored.bits;
+  return stored;
+}
+
 // Stores a step and returns the value that a decoder will read.
 inline double store_step(double step, BFloat16& stored) {
-  stored = BFloat16(static_cast<float>(step));
+  stored = nearest_scale<BFloat16>(step);
   return static_cast<float>(stored);
 }
 
-// fp16 is rounded away from 0: below 2^-14 its precision falls, so that the nearest could be much
-// too small for the codes, and below 2^-25 it would be 0.
+// fp16 is rounded away from 0, as far as it reaches: the largest code shall stand for no less than
+// the largest scale.
 inline double store_step(double step, Float16& stored) {
-  stored = Float16(static_cast<float>(step));
-  if (std::fabs(static_cast<float>(stored)) < std::fabs(step)) ++stored.bits;
+  stored = nearest_scale<Float16>(step);
+  const double least = std::min(std::fabs(step), kLargest<Float16>);
+  if (std::fabs(static_cast<float>(stored)) < least) ++stored.bits;
   return static_cast<float>(stored);
 }
 
