@@ -122,3 +122,13 @@ def test_types_that_aotiny_does_not_have(tmp_path):
     assert "odd.gguf: odd.weight is of type IQ4_NL, which is none of Q4_0" in text
     path.write_bytes(path.read_bytes()[:-60])
     assert "odd.gguf: " in failure("inspect", path)
+
+
+def test_names_in_files_cannot_steer_the_terminal(tmp_path):
+    path = tmp_path / "sly.gguf"
+    one = gguf_files.key("a\x1b[2J\nb", gguf_files.scalar(4, "I", 7))
+    path.write_bytes(gguf_files.gguf_bytes([one]))
+    assert r"'a\x1b[2J\nb': 7" in success("inspect", path).splitlines()[1]
+    path.write_bytes(gguf_files.gguf_bytes([one, one]))
+    for command in (("inspect", path), ("quantize", path, tmp_path / "out.safetensors")):
+        assert r"a\x1b[2J b is there twice" in failure(*command)

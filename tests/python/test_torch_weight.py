@@ -264,6 +264,7 @@ def test_what_is_skipped_and_why():
             "good": nn.Linear(32, 8),
             "shared": nn.Linear(32, 8),
             "redone": nn.Linear(32, 8),
+            "computed": nn.utils.parametrizations.weight_norm(nn.Linear(32, 8)),
         }
     )
     module.extra = nn.ParameterList([module["shared"].weight])
@@ -276,6 +277,7 @@ def test_what_is_skipped_and_why():
         ("left", "filter"),
         ("shared", "ParameterList"),
         ("redone", "forward of its own"),
+        ("computed", "no parameter"),
     ):
         assert text in report.skipped[name], name
 

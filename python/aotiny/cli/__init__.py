@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import demo, inspect, quantize, run
+from .table import printable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        print(f"aotiny: error: {text}", file=sys.stderr)
+        print(f"aotiny: error: {printable(text)}", file=sys.stderr)
         return 1
     return 0

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 from .sources import SUFFIXES, Source
-from .table import bytes_text, format_text, table_lines
+from .table import bytes_text, format_text, printable, table_lines
 
 HELP = "show what is in a package or a file of weights"
 
@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(description, indent=1))
     else:
-        print("\n".join(lines(description)))
+        print("\n".join(map(printable, lines(description))))
 
 
 def _describe(source: Source) -> dict:

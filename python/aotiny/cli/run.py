@@ -6,6 +6,8 @@ import re
 import time
 from pathlib import Path
 
+from .table import printable
+
 HELP = "run a package on .npy files"
 
 
@@ -59,7 +61,7 @@ def execute(options: argparse.Namespace) -> None:
     for entry in results:
         where = f" -> {entry['file']}" if "file" in entry else ""
         what = f"{entry['dtype']}{entry['shape']}" if entry["dtype"] else "none"
-        print(f"{entry['name']}: {what}{where}")
+        print(f"{printable(entry['name'])}: {what}{where}")
     print(f"loaded in {load_ms:.1f} ms, ran in {run_ms:.1f} ms")
 
 

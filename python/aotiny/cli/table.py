@@ -10,7 +10,7 @@ def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[st
     Names from files cannot break lines: what is not printable is shown as Python writes it.
     """
     titles = [title.strip() for title in header]
-    cells = [[_printable(cell) for cell in row] for row in (titles, *rows)]
+    cells = [[printable(cell) for cell in row] for row in (titles, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for row in cells:
@@ -22,7 +22,8 @@ def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[st
     return lines
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text from a file as a terminal may be given it: no escape sequences, no line breaks."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

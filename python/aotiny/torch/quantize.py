@@ -53,10 +53,12 @@ def quantize_(
 
     Returns a report of what was quantized, and what was skipped and why: what the format cannot
     hold (sizes that are no multiple of the group size, values beyond its range), subclasses of the
-    two layers, which may do more than multiply or look up, and weights shared with other modules.
+    two layers, which may do more than multiply or look up, weights shared with other modules, and
+    those that are no parameters, as weight_norm makes them.
 
     Raises ValueError for a format, group size, method or variant that there is not, and
-    aotiny.Error, with the first one's place, for a weight that is not finite.
+    aotiny.Error, with the first one's place, for a weight that is not finite; the layers before it
+    have been changed by then.
     """
     group_size = _checked_group_size(format, group_size, method, variant)
     report = QuantizationReport(format, group_size, method, variant)
@@ -71,6 +73,9 @@ def quantize_(
         for key, sharing in by_weight.items()
         if any(isinstance(layer, kinds) and at == "weight" for _, layer, at in sharing)
     }
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if isinstance(layer, kinds) and layer._parameters.get("weight") is None:
+            report.skipped[name] = "its weight is no parameter, but made of others"
     for done, (key, sharing) in enumerate(chosen.items()):
         if progress is not None:
             progress(sharing[0][0], done, len(chosen))
