@@ -71,7 +71,7 @@ def minilm_weights():
 
 @pytest.mark.parametrize("group_size", [32, 64, 128])
 def test_hqq_is_not_worse_than_its_references(minilm_weights, group_size):
-    for values in minilm_weights:
+    for values in minilm_weights[::4]:  # each kind once, from another layer each; numpy is slow
         ours = values_of(aotiny.quantize(values, "int4", group_size, method="hqq", variant="A"))
         for other in (paper_hqq(values, group_size), torchao_hqq(values, group_size)):
             assert sparse_norm(values, ours) < sparse_norm(values, other)

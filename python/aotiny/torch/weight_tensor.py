@@ -73,7 +73,8 @@ class WeightTensor(torch.Tensor):
 
     @property
     def planes(self) -> dict[str, torch.Tensor]:
-        """The packed tensors by name, sharing their memory."""
+        """The packed tensors by name, sharing their memory. Torch cannot protect them: those of a
+        weight that is `readonly`, as from a mapped file, must not be written to."""
         names = _core.plane_names(self.format, self.variant)
         return {name: getattr(self, f"plane_{name}") for name in names}
 
