@@ -12,6 +12,7 @@ import aotiny
 from aotiny import _core
 from aotiny.gguf import GGUFFile, check
 from gguf_files import BLOCKS, random_blocks
+from on_cuda import OnCuda
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed")
 
@@ -108,6 +109,12 @@ def test_blocks_that_do_not_fit_are_refused(type, shape, nbytes, text, name):
 def test_blocks_are_bytes():
     with pytest.raises(aotiny.Error, match="blocks have dtype float32"):
         _core.import_gguf(np.zeros(36, np.float32), "Q4_K", (1, 256))
+
+
+def test_blocks_on_a_gpu_are_not_read():
+    with pytest.raises(aotiny.Error, match="blocks are on cuda:0") as caught:
+        _core.import_gguf(OnCuda([144], "uint8"), "Q4_K", (1, 256))
+    assert caught.value.name == "NotImplemented"
 
 
 @types

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import aotiny
+from aotiny import _core
+from on_cuda import OnCuda
 
 KINDS = [
     *(("int4", variant) for variant in "AHBC"),
@@ -246,6 +248,15 @@ def test_pickled_metadata_is_looked_at():
     state[4][1] = bytes(scale)
     with pytest.raises(aotiny.Error, match=r"scale at \[1, 1\] is nan"):
         type(weight).__new__(type(weight)).__setstate__(tuple(state))
+
+
+def test_weights_on_a_gpu_are_not_pickled():
+    planes = [OnCuda([8, 64], "int8"), OnCuda([8, 2], "bfloat16"), OnCuda([8, 2], "int8")]
+    weight = _core.weight_of_planes("Int8", "A", planes, 32)
+    with pytest.raises(
+        aotiny.Error, match="only weights on the CPU are pickled, this is on cuda:0"
+    ):
+        pickle.dumps(weight)
 
 
 def test_repr_names_format_shape_and_size():

@@ -87,6 +87,8 @@ py::dict planes_of(const std::string& type, const std::string& variant,
 }
 
 py::tuple get_state(const Weight& weight) {
+  require(weight.device() == kCPU, Status::NotImplemented, weight.info().name,
+          ": only weights on the CPU are pickled, this is on ", weight.device());
   py::list planes;
   for (const Tensor& plane : weight.planes()) {
     const Tensor dense = plane.contiguous();
