@@ -124,6 +124,27 @@ def test_types_that_aotiny_does_not_have(tmp_path):
     assert "odd.gguf: " in failure("inspect", path)
 
 
+def test_numbers_that_json_does_not_have(tmp_path):
+    path, out = tmp_path / "odd.gguf", tmp_path / "out.safetensors"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_float32("odd.nan", float("nan"))
+    writer.add_array("odd.list", [1.0, float("inf")])
+    writer.add_tensor("x", np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    found = json.loads(success("inspect", path, "--json"), parse_constant=refuse)
+    assert found["metadata"]["odd.nan"] == "nan"
+    assert found["metadata"]["odd.list"] == [1.0, "inf"]
+    success("quantize", path, out)
+    assert json.loads(aotiny.store.StoreFile(out).metadata["odd.nan"]) == "nan"
+
+
 def test_names_in_files_cannot_steer_the_terminal(tmp_path):
     path = tmp_path / "sly.gguf"
     one = gguf_files.key("a\x1b[2J\nb", gguf_files.scalar(4, "I", 7))

@@ -5,12 +5,11 @@ Of a .pt2 package: inputs, outputs, constants, sizes, symbols, compile options. 
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 from .sources import SUFFIXES, Source
-from .table import bytes_text, format_text, printable, table_lines
+from .table import bytes_text, format_text, json_text, printable, table_lines
 
 HELP = "show what is in a package or a file of weights"
 
@@ -39,7 +38,7 @@ def execute(options: argparse.Namespace) -> None:
             description["verified"] = True
         lines = _package_lines
     if options.json:
-        print(json.dumps(description, indent=1))
+        print(json_text(description, indent=1))
     else:
         print("\n".join(map(printable, lines(description))))
 

@@ -6,7 +6,6 @@ already are carried over exactly unless a format is named.
 """
 
 import argparse
-import json
 import math
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .sources import Source
-from .table import bytes_text, format_text, table_lines
+from .table import bytes_text, format_text, json_text, table_lines
 
 HELP = "quantize a .safetensors or .gguf file"
 
@@ -102,7 +101,7 @@ def execute(options: argparse.Namespace) -> None:
         "tensors": entries,
     }
     if options.json:
-        print(json.dumps(report, indent=1))
+        print(json_text(report, indent=1))
     else:
         print("\n".join(_lines(report)))
 
@@ -249,7 +248,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
 def _strings(source: Source) -> dict[str, str]:
     """The input's metadata for the output: texts as they are, other values but lists as JSON."""
     return {
-        key: value if isinstance(value, str) else json.dumps(value)
+        key: value if isinstance(value, str) else json_text(value)
         for key, value in source.metadata.items()
         if not isinstance(value, list)
     }

@@ -1,5 +1,7 @@
-"""Tables of text."""
+"""Tables of text, and JSON."""
 
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,3 +44,16 @@ def format_text(tensor: Mapping[str, Any]) -> str:
         return tensor["dtype"]
     variant = f" {tensor['variant']}" if tensor["variant"] else ""
     return f"{tensor['type']}{variant} g{tensor['group_size']}"
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """As JSON, which has no word for NaN and infinity: they become strings."""
+
+    def named(part: Any) -> Any:
+        if isinstance(part, float) and not math.isfinite(part):
+            return str(part)
+        if isinstance(part, Mapping):
+            return {key: named(entry) for key, entry in part.items()}
+        return list(map(named, part)) if isinstance(part, list | tuple) else part
+
+    return json.dumps(named(value), indent=indent)
