@@ -114,3 +114,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(store, name)
     raise AttributeError(f"module 'aotiny' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

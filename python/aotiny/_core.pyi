@@ -197,8 +197,8 @@ def quantize(
 ) -> Any: ...
 def convert(
     weight: Weight,
-    type: str,
-    variant: str = "",
+    format: str,
+    variant: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Any: ...
 

@@ -403,10 +403,23 @@ def test_matmul_writes_over_its_operands():
     np.testing.assert_array_equal(memory, expected)
 
 
+def test_planes_at_odd_addresses_are_copied():
+    weight = aotiny.quantize(weight_values(8, 64), "int4", variant="H")
+    planes = {}
+    for name, plane in weight.tensors().items():
+        array = plane.numpy()
+        memory = bytearray(b"x") + array.tobytes()
+        planes[name] = np.frombuffer(memory, array.dtype, offset=1).reshape(array.shape)
+        assert array.itemsize == 1 or not planes[name].flags.aligned
+    again = aotiny.CoalescedInt4.from_tensors(**planes, group_size=32)
+    assert again == weight
+    assert again.tensors()["scale"].data_ptr % 2 == 0
+
+
 def test_another_type_of_weight_is_a_type_error():
     x = np.ones((3, 64), np.float32)
     for weight in (x, torch.ones(8, 64), None, "int4"):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=r"matmul: w is a \w+, not a weight"):
             aotiny.matmul(x, weight)
 
 

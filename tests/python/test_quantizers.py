@@ -170,5 +170,12 @@ def test_convert_refuses_with_the_numbers():
         aotiny.convert(a, "Int8", "A")
     with pytest.raises(aotiny.Error, match="group size 64 is not 32"):
         aotiny.convert(aotiny.quantize(values, "int4", 64), "ExactInt4")
-    with pytest.raises(aotiny.Error, match="Int5"):
+    with pytest.raises(aotiny.Error, match='"Int5" is none of "int4", '):
         aotiny.convert(a, "Int5")
+
+
+def test_convert_and_quantize_know_both_names_of_a_format():
+    values = np.random.default_rng(3).standard_normal((8, 256)).astype(np.float32)
+    a = aotiny.quantize(values, "int4", variant="A")
+    assert aotiny.convert(a, "int4") == aotiny.convert(a, "CoalescedInt4", "B")
+    assert aotiny.quantize(values, "CoalescedInt4", variant="A") == a

@@ -309,8 +309,42 @@ def test_quantize_refusals():
     broken = model()
     with torch.no_grad():
         broken.up.weight[2, 3] = float("nan")
-    with pytest.raises(aotiny.Error, match="2, 3"):
+    with pytest.raises(aotiny.Error, match=r"up: .*2, 3"):
         quantize_(broken, "int8")
+    assert not any(isinstance(weight, WeightTensor) for weight in broken.parameters())
+
+
+class OtherWeights(torch.Tensor):
+    """Somebody else's tensors in the place of weights."""
+
+
+def test_tensors_of_others_are_left_alone():
+    module = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    module[0].weight = nn.Parameter(module[0].weight.detach().as_subclass(OtherWeights), False)
+    report = quantize_(module, "int8")
+    assert report.quantized == ["1"]
+    assert report.skipped == {"0": "its weight is a OtherWeights"}
+
+
+def test_where_weights_of_aotiny_are_wanted():
+    w = quantized(8, 64, format="int8")
+    for call in (aotiny.Tensor, lambda w: aotiny.quantize(w, "int4")):
+        with pytest.raises(TypeError, match=r"a quantized weight: weight\(\) holds"):
+            call(w)
+    with pytest.raises(TypeError, match=r"matmul: w is a \w+, not a weight; its weight\(\) is one"):
+        aotiny.matmul(torch.ones(1, 64), w)
+
+
+def test_a_state_dict_is_saved_as_weights(tmp_path):
+    module = model()
+    quantize_(module, "int4")
+    aotiny.save_file(module.state_dict(), tmp_path / "model.safetensors")
+    loaded = aotiny.load_file(tmp_path / "model.safetensors")
+    for name, value in module.state_dict().items():
+        if isinstance(value, WeightTensor):
+            assert loaded[name] == value.weight()
+        else:
+            assert torch.equal(torch.from_dlpack(loaded[name].clone()), value)
 
 
 def test_state_dict_and_files():

@@ -571,3 +571,10 @@ def test_conversion_takes_views(kind):
     turned = aotiny.convert(view.mT, name, kind[1])
     assert turned.is_transposed and turned.mT == aotiny.convert(view, name, kind[1])
     assert group_for(kind, 64) == view.group_size
+
+
+def test_one_weight_is_no_list_of_weights():
+    w = aotiny.quantize(np.ones((8, 64), np.float32), "int8")
+    for join in (aotiny.cat, aotiny.stack):
+        with pytest.raises(TypeError, match="one weight, not a list of weights"):
+            join(w)

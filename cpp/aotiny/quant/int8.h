@@ -31,14 +31,14 @@ inline constexpr PlaneSpec kPlanesH[] = {
 template <Metadata kMetadata>
 struct Int8Traits {
   using Scale = std::conditional_t<kMetadata == Metadata::H, Float16, BFloat16>;
-  static constexpr FormatInfo kInfo{
-      .name = "Int8",
-      .variant = name_of(kMetadata),
-      .bits = 8,
-      .planes = kMetadata == Metadata::H ? std::span<const PlaneSpec>(int8::kPlanesH)
-                                         : std::span<const PlaneSpec>(int8::kPlanesA),
-      .largest = kMetadata == Metadata::H ? 65504.0f : kLargestValue,
-      .integer_zero = true};
+  static constexpr FormatInfo kInfo{.name = "Int8",
+                                    .variant = name_of(kMetadata),
+                                    .bits = 8,
+                                    .planes = kMetadata == Metadata::H
+                                                  ? std::span<const PlaneSpec>(int8::kPlanesH)
+                                                  : std::span<const PlaneSpec>(int8::kPlanesA),
+                                    .largest = kMetadata == Metadata::H ? 65504.0f : kLargestValue,
+                                    .integer_zero = true};
   static constexpr int kMinCode = -128;
   static constexpr int kMaxCode = 127;
 
@@ -46,8 +46,8 @@ struct Int8Traits {
   static GroupParams params_of_range(double lo, double hi) {
     lo = std::min(lo, 0.0);
     hi = std::max(hi, 0.0);
-    Scale stored;
-    const double scale = store_step((hi - lo) / (kMaxCode - kMinCode), stored);
+    const double scale =
+        static_cast<float>(nearest_scale<Scale>((hi - lo) / (kMaxCode - kMinCode)));
     return {scale, scale > 0 ? kMinCode - lo / scale : 0};
   }
 
@@ -55,7 +55,7 @@ struct Int8Traits {
   static void encode_params(const GroupParams* params, int64_t groups, int64_t /*group_size*/,
                             WeightRow row) {
     for (int64_t i = 0; i < groups; ++i) {
-      store_step(params[i].scale, row.as<Scale>(1)[i]);
+      row.as<Scale>(1)[i] = nearest_scale<Scale>(params[i].scale);
       row.as<int8_t>(2)[i] = to_code<int8_t>(params[i].zero, 1, kMinCode, kMaxCode);
     }
   }

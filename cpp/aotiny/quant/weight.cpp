@@ -37,6 +37,11 @@ void check_plane(const FormatInfo& info, const PlaneSpec& spec, const Tensor& gi
 
 }  // namespace
 
+bool is_aligned(const Tensor& plane) {
+  return plane.device() != kCPU ||
+         reinterpret_cast<uintptr_t>(plane.raw_data()) % plane.itemsize() == 0;
+}
+
 bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane) {
   const auto steps = [&plane](int64_t dim, int64_t stride) {
     return plane.size(dim) == 1 || plane.stride(dim) == stride;
@@ -88,6 +93,8 @@ Weight::Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size, 
     require(has_dense_rows(specs[i], plane), Status::InvalidArgument, info_->name, ": ",
             specs[i].name, " has strides ", Shape{plane.strides()},
             "; what belongs to a row must lie together");
+    require(is_aligned(plane), Status::InvalidArgument, info_->name, ": ", specs[i].name,
+            " lies at an address that is no multiple of ", plane.itemsize());
     require(plane.device() == codes.device(), Status::InvalidArgument, info_->name, ": ",
             specs[i].name, " is on ", plane.device(), ", ", specs[0].name, " on ", codes.device());
   }

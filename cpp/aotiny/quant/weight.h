@@ -12,6 +12,9 @@ namespace aotiny {
 // and elements counted per row are dense, in a plane with at least the dimensions that `spec` has.
 bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane);
 
+// Whether a plane's elements lie at multiples of their size, as typed loads want them.
+bool is_aligned(const Tensor& plane);
+
 // W [N, K], or a stack of B such [B, N, K]. Copying shares the planes, and so do the views that
 // views.h makes: a plane need not be contiguous.
 //

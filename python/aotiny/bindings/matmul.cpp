@@ -10,8 +10,9 @@
 namespace aotiny::bindings {
 namespace {
 
-py::object matmul(const py::object& x, const Weight& weight, const py::object& bias,
+py::object matmul(const py::object& x, const py::object& w, const py::object& bias,
                   const py::object& out, const std::optional<std::string>& activation) {
+  const Weight& weight = weight_argument(w, "matmul: w");
   const Activation how = activation ? find_activation(*activation) : Activation::Auto;
   const Tensor activations = to_tensor(x, "matmul: x");
   const Tensor bias_tensor = bias.is_none() ? Tensor() : to_tensor(bias, "matmul: bias");
@@ -29,8 +30,9 @@ py::object matmul(const py::object& x, const Weight& weight, const py::object& b
   return out.is_none() ? to_python(std::move(result)) : out;
 }
 
-py::object bmm(const py::object& x, const Weight& weight,
+py::object bmm(const py::object& x, const py::object& w,
                const std::optional<std::string>& activation) {
+  const Weight& weight = weight_argument(w, "bmm: w");
   const Activation how = activation ? find_activation(*activation) : Activation::Auto;
   const Tensor activations = to_tensor(x, "bmm: x");
   const auto run = [&] {
@@ -40,7 +42,8 @@ py::object bmm(const py::object& x, const Weight& weight,
   return to_python(run());
 }
 
-py::object embedding(const py::object& indices, const Weight& weight, const std::string& dtype) {
+py::object embedding(const py::object& indices, const py::object& w, const std::string& dtype) {
+  const Weight& weight = weight_argument(w, "embedding: w");
   const std::optional<DType> as = dtype_from_name(dtype);
   require(as.has_value(), Status::InvalidType, "embedding: \"", dtype, "\" is no dtype");
   const Tensor rows = to_tensor(indices, "embedding: indices");

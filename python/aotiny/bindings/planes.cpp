@@ -29,7 +29,7 @@ std::vector<int64_t> shape_of_planes(const std::string& format, const std::strin
                                      const std::vector<PlaneDescription>& planes,
                                      int64_t group_size) {
   const FormatId id = find_format(format, variant);
-  char nothing = 0;
+  alignas(16) char nothing = 0;
   std::vector<Tensor> tensors;
   for (const auto& [dtype_text, sizes, strides] : planes) {
     const auto dtype = dtype_from_name(dtype_text);

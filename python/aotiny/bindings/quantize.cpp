@@ -11,7 +11,8 @@
 namespace aotiny::bindings {
 namespace {
 
-// The names that quantize knows formats by, each with the variant that it makes by default.
+// The names that quantize and convert know formats by, beside those of the types, each with the
+// variant that it makes by default.
 struct NamedFormat {
   const char* name;
   const char* type;
@@ -32,10 +33,12 @@ using Variant = std::optional<std::string>;
 FormatId parse_format(const std::string& format, const Variant& variant) {
   std::ostringstream known;
   for (const NamedFormat& named : kNamedFormats) {
-    if (format == named.name) return find_format(named.type, variant.value_or(named.variant));
+    if (format == named.name || format == named.type) {
+      return find_format(named.type, variant.value_or(named.variant));
+    }
     known << (known.tellp() > 0 ? ", \"" : "\"") << named.name << '"';
   }
-  fail(Status::InvalidArgument, "quantize: format \"", format, "\" is none of ", known.str());
+  fail(Status::InvalidArgument, "format \"", format, "\" is none of ", known.str());
 }
 
 // Calls a Python function from time to time, and lets Ctrl-C through.
@@ -61,9 +64,9 @@ py::object quantize(const py::object& array, const std::string& format,
   return typed(run());
 }
 
-py::object convert(const Weight& weight, const std::string& type, const std::string& variant,
+py::object convert(const Weight& weight, const std::string& format, const Variant& variant,
                    const py::object& progress) {
-  const FormatId id = find_format(type, variant);
+  const FormatId id = parse_format(format, variant);
   const auto run = [&] {
     py::gil_scoped_release unlocked;
     return aotiny::convert(weight, id, progress_of(progress));
@@ -110,17 +113,17 @@ void register_quantize(py::module_& module) {
       "Raises aotiny.Error for NaN or infinity (with the first one's place), empty arrays,\n"
       "and shapes and group sizes that do not fit.");
   module.def(
-      "convert", &convert, py::arg("weight"), py::arg("type"), py::arg("variant") = "",
+      "convert", &convert, py::arg("weight"), py::arg("format"), py::arg("variant") = py::none(),
       py::arg("progress") = py::none(),
-      "The same values in another type or variant with as many codes, in the same groups.\n\n"
+      "The same values in another format or variant with as many codes, in the same groups.\n\n"
       "Metadata is coded anew and every code is the nearest under it: so A is compacted to B\n"
-      "and C, and weights made elsewhere get into a type with fast products.\n\n"
+      "and C, and weights made elsewhere get into a format with fast products.\n\n"
       "Args:\n"
       "    weight: of any type\n"
-      "    type: the name of a type, such as 'CoalescedInt4'\n"
-      "    variant: one of the type's; '' if it has only one\n"
+      "    format: as quantize has it ('int4'), or the name of a type ('CoalescedInt4')\n"
+      "    variant: one of the format's; by default the one that quantize makes\n"
       "    progress: called now and then with (rows done, rows in all)\n\n"
-      "Raises aotiny.Error where the codes or the shape do not fit the type.");
+      "Raises aotiny.Error where the codes or the shape do not fit the format.");
 }
 
 }  // namespace aotiny::bindings

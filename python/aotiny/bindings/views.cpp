@@ -72,6 +72,10 @@ py::object get_item(const Weight& weight, const py::object& key) {
 
 py::object join(const py::sequence& objects, const char* what,
                 const std::function<Weight(std::span<const Weight>)>& f) {
+  // A weight is a sequence to Python, having __getitem__, but not of weights.
+  if (py::isinstance<Weight>(objects)) {
+    throw py::type_error(std::string(what) + ": one weight, not a list of weights");
+  }
   std::vector<Weight> weights;
   for (const py::handle object : objects) {
     if (!py::isinstance<Weight>(object)) {

@@ -59,7 +59,8 @@ Typed from_tensors(int64_t group_size, const py::kwargs& named) {
     const PyTensor plane = import_object(named[spec.name], spec.name, std::nullopt);
     const bool may_be_shared =
         plane.tensor.ndim() < spec.ndim() || has_dense_rows(spec, plane.tensor);
-    planes.push_back(may_be_shared ? plane.tensor : plane.tensor.contiguous());
+    const Tensor dense = may_be_shared ? plane.tensor : plane.tensor.contiguous();
+    planes.push_back(is_aligned(dense) ? dense : dense.clone());
     readonly = readonly || (plane.readonly && may_be_shared);
   }
   Typed weight(Weight(format, std::move(planes), group_size, readonly));
@@ -176,6 +177,16 @@ py::object typed(Weight weight) {
       },
       WeightTypes{});
   return result;
+}
+
+const Weight& weight_argument(py::handle object, const char* what) {
+  if (!py::isinstance<Weight>(object)) {
+    throw py::type_error(std::string(what) + " is a " +
+                         py::cast<std::string>(py::type::of(object).attr("__name__")) +
+                         ", not a weight" +
+                         (py::hasattr(object, "__aotiny_weight__") ? "; its weight() is one" : ""));
+  }
+  return py::cast<const Weight&>(object);
 }
 
 void register_weight(py::module_& module) {

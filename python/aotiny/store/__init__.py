@@ -35,8 +35,8 @@ def save_file(
     """Writes weights and tensors into a safetensors file, which appears whole or not at all.
 
     Args:
-        weights: by name, weights of any type (stacks and views too), or dense tensors: anything
-            that aotiny.Tensor takes
+        weights: by name, weights of any type (stacks and views too; aotiny.torch.WeightTensors),
+            or dense tensors: anything that aotiny.Tensor takes. A module's state_dict, for one
         path: the file; one that is there is replaced, and whoever has loaded it keeps what it held
         metadata: strings by names that do not begin with "aotiny."
 
@@ -48,6 +48,8 @@ def save_file(
     for name, value in weights.items():
         what = f"{quoted(str(name))} cannot be saved"
         try:
+            if hasattr(value, "__aotiny_weight__"):
+                value = value.__aotiny_weight__()
             values[name] = value if isinstance(value, Weight | Tensor) else Tensor(value)
             plans[name] = plan_of(values[name])
         except (TypeError, BufferError) as failure:

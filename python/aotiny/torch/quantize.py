@@ -9,6 +9,7 @@ from torch import nn
 import aotiny
 from aotiny import _core
 
+from ..errors import prefixed
 from .weight_tensor import WeightTensor
 
 LayerFilter = Callable[[str, nn.Module], bool]
@@ -57,8 +58,8 @@ def quantize_(
     those that are no parameters, as weight_norm makes them.
 
     Raises ValueError for a format, group size, method or variant that there is not, and
-    aotiny.Error, with the first one's place, for a weight that is not finite; the layers before it
-    have been changed by then.
+    aotiny.Error, with the layer and the first one's place, for a weight that is not finite. Then
+    nothing has been changed.
     """
     group_size = _checked_group_size(format, group_size, method, variant)
     report = QuantizationReport(format, group_size, method, variant)
@@ -76,17 +77,19 @@ def quantize_(
     for name, layer in model.named_modules(remove_duplicate=False):
         if isinstance(layer, kinds) and layer._parameters.get("weight") is None:
             report.skipped[name] = "its weight is no parameter, but made of others"
+    # Replaced only when all have been made: what fails leaves the model as it was.
+    made: list[tuple[list[Holder], nn.Parameter]] = []
     for done, (key, sharing) in enumerate(chosen.items()):
         if progress is not None:
             progress(sharing[0][0], done, len(chosen))
-        names = [name for name, _, _ in sharing]
         why = next(_reasons_to_skip(sharing, weights[key], filter), "")
         if not why:
-            packed, why = _packed(weights[key], report)
+            packed, why = _packed(sharing[0][0], weights[key], report)
         if why:
-            report.skipped.update(dict.fromkeys(names, why))
-            continue
-        parameter = nn.Parameter(packed, requires_grad=False)
+            report.skipped.update((name, why) for name, _, _ in sharing)
+        else:
+            made.append((sharing, nn.Parameter(packed, requires_grad=False)))
+    for sharing, parameter in made:
         for name, layer, attribute in sharing:
             layer._parameters[attribute] = parameter
             report.quantized.append(name)
@@ -125,6 +128,8 @@ def _reasons_to_skip(
     """Why the layers that share a weight stay as they are; nothing if they do not."""
     if isinstance(weight, WeightTensor):
         yield "is quantized already"
+    elif type(weight) not in (torch.Tensor, nn.Parameter):
+        yield f"its weight is a {type(weight).__name__}"
     for name, layer, attribute in sharing:
         kind = type(layer)
         if kind not in (nn.Linear, nn.Embedding) or attribute != "weight":
@@ -145,8 +150,10 @@ def _reasons_to_skip(
         yield f"its weight is on {weight.device}"
 
 
-def _packed(weight: torch.Tensor, report: QuantizationReport) -> tuple[WeightTensor | None, str]:
-    """The quantized weight, or why there is none."""
+def _packed(
+    name: str, weight: torch.Tensor, report: QuantizationReport
+) -> tuple[WeightTensor | None, str]:
+    """The quantized weight of the layer of this name, or why there is none."""
     values = weight.detach()
     try:
         packed = aotiny.quantize(
@@ -154,6 +161,6 @@ def _packed(weight: torch.Tensor, report: QuantizationReport) -> tuple[WeightTen
         )
     except aotiny.Error as error:
         if not torch.isfinite(values).all():
-            raise
+            raise prefixed(name, error) from None
         return None, str(error)
     return WeightTensor.from_weight(packed, weight.dtype), ""

@@ -88,6 +88,15 @@ class WeightTensor(torch.Tensor):
         )
         return weight.mT if self.transposed else weight
 
+    # By which what takes weights knows that this is one, without importing torch.
+    def __aotiny_weight__(self) -> aotiny.Weight:
+        return self.weight()
+
+    def __dlpack__(self, **_):
+        raise TypeError("a quantized weight: weight() holds the codes, dequantize() has the values")
+
+    __dlpack_device__ = __dlpack__
+
     def dequantize(self) -> torch.Tensor:  # type: ignore[override]
         """The values, of this shape and dtype."""
         return torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
