@@ -16,6 +16,8 @@
 
 namespace aotiny {
 
+class WeightKernels;  // quant/weight_kernels.h
+
 // One dimension of a copy; strides in elements.
 struct LoopDim {
   int64_t size;
@@ -84,6 +86,12 @@ class DeviceInterface {
   // Within one device.
   virtual void copy(const StridedCopy& copy, Device device) = 0;
   virtual void zero(void* data, size_t nbytes, Device device) = 0;
+
+  // Whether the calling thread's stream for the device is being captured into a graph: then nothing
+  // may wait for it.
+  virtual bool is_capturing(Device device) = 0;
+  // What is computed with quantized weights.
+  virtual WeightKernels& weight_kernels() noexcept = 0;
 };
 
 // The interface of a device type other than the CPU; opens its library. Fails with NotFound and one

@@ -6,6 +6,7 @@
 
 #include "aotiny/core/parallel.h"
 #include "aotiny/core/scratch.h"
+#include "aotiny/quant/weight_kernels.h"
 
 namespace aotiny {
 namespace {
@@ -169,10 +170,18 @@ int64_t Weight::row_stride(int plane) const noexcept {
 }
 
 Tensor Weight::dequantize() const {
-  require(device() == kCPU, Status::NotImplemented, info_->name, ": dequantize of a weight on ",
-          device());
-  Tensor result = Tensor::empty(
-      with_batch({n_, k_}, is_stack_ ? std::optional(batch_) : std::nullopt), DType::Float32);
+  Tensor result =
+      Tensor::empty(with_batch({n_, k_}, is_stack_ ? std::optional(batch_) : std::nullopt),
+                    DType::Float32, device());
+  if (device() != kCPU) {
+    const DeviceWeight weight(*this);
+    WeightKernels& kernels = device_interface(device().type).weight_kernels();
+    for (int64_t b = 0; b < batch_; ++b) {
+      kernels.gather({weight, b, nullptr, n_, DType::Float32, result.data<float>() + b * n_ * k_},
+                     device());
+    }
+    return is_transposed_ ? result.transpose(-2, -1).contiguous() : result;
+  }
   float* out = result.data<float>();
   const int64_t groups = k_ / group_size_;
   visit_format(format_, [&](auto traits) {

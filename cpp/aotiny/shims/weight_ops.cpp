@@ -8,6 +8,7 @@
 #include "aotiny/kernels/dequantized_mm.h"
 #include "aotiny/kernels/gemm_floats.h"
 #include "aotiny/kernels/plain_mm_launch.h"
+#include "aotiny/quant/weight_kernels.h"
 
 namespace aotiny {
 namespace {
@@ -20,34 +21,33 @@ void check_float(const char* op, const char* name, DType dtype) {
 }
 
 void check_weight(const char* op, const Weight& weight, bool stack) {
-  require(weight.device() == kCPU, Status::NotImplemented, op, ": the weight is on ",
-          weight.device(), ", this is the CPU's operator");
   require(weight.is_stack() == stack, Status::InvalidArgument, op, ": the weight has shape ",
           Shape{weight.sizes()},
           stack ? "; a single weight takes matmul" : "; a stack of weights takes bmm");
   weight.check_not_transposed(op);
 }
 
-void check_device(const char* op, const char* name, const Tensor& tensor) {
+void check_device(const char* op, const char* name, const Tensor& tensor, const Weight& weight) {
   require(tensor.defined(), Status::InvalidArgument, op, ": ", name, " is undefined");
-  require(tensor.device() == kCPU, Status::InvalidArgument, op, ": ", name, " is on ",
-          tensor.device(), ", the weight on cpu");
+  require(tensor.device() == weight.device(), Status::InvalidArgument, op, ": ", name, " is on ",
+          tensor.device(), ", the weight on ", weight.device());
 }
 
-void check_x(const char* op, const Tensor& x) {
-  check_device(op, "x", x);
+void check_x(const char* op, const Tensor& x, const Weight& weight) {
+  check_device(op, "x", x, weight);
   check_float(op, "x has dtype ", x.dtype());
 }
 
 void check_bias(const Tensor& bias, const Weight& weight) {
-  check_device("matmul", "bias", bias);
+  check_device("matmul", "bias", bias, weight);
   check_float("matmul", "bias has dtype ", bias.dtype());
   require(bias.ndim() == 1 && bias.size(0) == weight.n(), Status::InvalidArgument,
           "matmul: bias has shape ", Shape{bias.sizes()}, ", not [", weight.n(), "]");
 }
 
-void check_out(const char* op, const Tensor& out, DType dtype, IntSpan sizes) {
-  check_device(op, "out", out);
+void check_out(const char* op, const Tensor& out, const Weight& weight, DType dtype,
+               IntSpan sizes) {
+  check_device(op, "out", out, weight);
   require(out.dtype() == dtype, Status::InvalidType, op, ": out has dtype ", out.dtype(), ", x ",
           dtype);
   require(std::ranges::equal(sizes, out.sizes()), Status::InvalidArgument, op, ": out has shape ",
@@ -103,9 +103,25 @@ void native_product(const Product& p) {
   if (!in_place) p.y.copy_(y);
 }
 
+void device_product(const Product& p, bool int8) {
+  // Rows of the result are written while others' x is still read.
+  const Tensor x = p.shares_memory ? p.x.clone() : p.x;
+  const WeightProduct product{.weight = DeviceWeight(p.weight),
+                              .m = x.size(1),
+                              .dtype = x.dtype(),
+                              .x = x.raw_data(),
+                              .x_batch = x.stride(0),
+                              .x_row = x.stride(1),
+                              .bias = p.bias,
+                              .y = p.y.raw_data()};
+  WeightKernels& kernels = device_interface(x.device().type).weight_kernels();
+  int8 ? kernels.plain_product(product, x.device()) : kernels.native_product(product, x.device());
+}
+
 void product(const Product& p, Activation activation) {
   const bool int8 = choose_activation({p.weight.format(), activation}) == Activation::Int8;
   if (p.y.numel() == 0) return;
+  if (p.x.device() != kCPU) return device_product(p, int8);
   if (int8 && p.shares_memory && p.x.size(0) > 1) {
     // The first batch's result must not change what the next one reads.
     const Tensor x = Tensor::empty(p.x.sizes(), p.x.dtype());
@@ -137,19 +153,40 @@ void check_indices(const Tensor& indices, int64_t n) {
   }
 }
 
+// `rows` are contiguous int64. An index that cannot be checked, since the stream must not be waited
+// for while it is captured, gives a row of NaN.
+void device_embedding(const Tensor& rows, const Weight& weight, const Tensor& result) {
+  if (result.numel() == 0) return;
+  const Device device = weight.device();
+  DeviceInterface& interface = device_interface(device.type);
+  WeightKernels& kernels = interface.weight_kernels();
+  const int64_t count = rows.numel();
+  if (!interface.is_capturing(device)) {
+    const auto [least, greatest] =
+        kernels.index_range(rows.raw_data(), DType::Int64, count, device);
+    if (least < 0 || greatest >= weight.n()) check_indices(rows.to(kCPU), weight.n());
+  }
+  kernels.gather({.weight = DeviceWeight(weight),
+                  .indices = rows.data<int64_t>(),
+                  .count = count,
+                  .dtype = result.dtype(),
+                  .out = result.raw_data()},
+                 device);
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& x, const Weight& weight, Activation activation, const Tensor* bias,
               const Tensor* out) {
   check_weight("matmul", weight, false);
-  check_x("matmul", x);
+  check_x("matmul", x, weight);
   require(x.ndim() >= 1 && x.size(-1) == weight.k(), Status::InvalidArgument,
           "matmul: x has shape ", Shape{x.sizes()}, ", its last size must be K = ", weight.k());
   std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
   sizes.back() = weight.n();
   if (bias != nullptr) check_bias(*bias, weight);
-  if (out != nullptr) check_out("matmul", *out, x.dtype(), sizes);
-  const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype());
+  if (out != nullptr) check_out("matmul", *out, weight, x.dtype(), sizes);
+  const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype(), x.device());
   // A copy where `out` is given: writing it must not change a bias that lies in the same memory.
   Tensor wide_bias = bias != nullptr ? bias->to(DType::Float32).contiguous() : Tensor();
   if (bias != nullptr && out != nullptr) wide_bias = wide_bias.clone();
@@ -165,13 +202,13 @@ Tensor matmul(const Tensor& x, const Weight& weight, Activation activation, cons
 
 Tensor bmm(const Tensor& x, const Weight& weight, Activation activation, const Tensor* out) {
   check_weight("bmm", weight, true);
-  check_x("bmm", x);
+  check_x("bmm", x, weight);
   require(x.ndim() == 3 && x.size(0) == weight.batch() && x.size(2) == weight.k(),
           Status::InvalidArgument, "bmm: x has shape ", Shape{x.sizes()},
           ", not [B = ", weight.batch(), ", M, K = ", weight.k(), "]");
   const int64_t sizes[] = {x.size(0), x.size(1), weight.n()};
-  if (out != nullptr) check_out("bmm", *out, x.dtype(), sizes);
-  const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype());
+  if (out != nullptr) check_out("bmm", *out, weight, x.dtype(), sizes);
+  const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype(), x.device());
   product({weight, dense_along_k(x), nullptr, y, out != nullptr}, activation);
   return y;
 }
@@ -179,14 +216,18 @@ Tensor bmm(const Tensor& x, const Weight& weight, Activation activation, const T
 Tensor embedding(const Tensor& indices, const Weight& weight, DType dtype) {
   check_weight("embedding", weight, false);
   check_float("embedding", "the result's dtype is ", dtype);
-  check_device("embedding", "the tensor of indices", indices);
+  check_device("embedding", "the tensor of indices", indices, weight);
   require(indices.dtype() == DType::Int64 || indices.dtype() == DType::Int32, Status::InvalidType,
           "embedding: indices have dtype ", indices.dtype(), ", not int64 or int32");
   const Tensor rows = indices.to(DType::Int64).contiguous();
-  check_indices(rows, weight.n());
   std::vector<int64_t> sizes(rows.sizes().begin(), rows.sizes().end());
   sizes.push_back(weight.k());
-  const Tensor result = Tensor::empty(sizes, dtype);
+  const Tensor result = Tensor::empty(sizes, dtype, weight.device());
+  if (weight.device() != kCPU) {
+    device_embedding(rows, weight, result);
+    return result;
+  }
+  check_indices(rows, weight.n());
   const int64_t k = weight.k();
   const int64_t* index = rows.data<int64_t>();
   const GemmKernels& kernels = gemm_kernels(cpu_features());

@@ -1,6 +1,6 @@
 // What is done with quantized weights on tensors: the part that the C functions, compiled models
-// and Python share. Each validates everything first and fails with InvalidArgument or InvalidType,
-// with the numbers; with NotImplemented off the CPU.
+// and Python share, on the device that holds the weight and every other tensor. Each validates
+// everything first and fails with InvalidArgument or InvalidType, with the numbers.
 #pragma once
 
 #include "aotiny/kernels/activation.h"
@@ -20,7 +20,8 @@ Tensor bmm(const Tensor& x, const Weight& weight, Activation activation = Activa
 
 // The rows that `indices` [...], int64 or int32 of any strides, ask for, as [..., K] in `dtype`
 // (float32, float16 or bfloat16); no other row is dequantized. W is no stack. An index outside
-// 0..N-1 is InvalidArgument, with the index and its place.
+// 0..N-1 is InvalidArgument, with the index and its place; on a device it gives a row of NaN
+// instead while the stream is being captured into a graph.
 Tensor embedding(const Tensor& indices, const Weight& weight, DType dtype = DType::Float32);
 
 }  // namespace aotiny

@@ -135,4 +135,9 @@ void CudaInterface::zero(void* data, size_t nbytes, Device device) {
   AOTINY_CUDA_CHECK(cudaMemsetAsync(data, 0, nbytes, cuda::current_stream(device.index)));
 }
 
+bool CudaInterface::is_capturing(Device device) {
+  const DeviceGuard guard(device.index);
+  return capture_id(cuda::current_stream(device.index)) != kNoCapture;
+}
+
 }  // namespace aotiny::cuda

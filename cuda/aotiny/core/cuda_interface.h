@@ -4,6 +4,7 @@
 #include "aotiny/core/cuda_allocator.h"
 #include "aotiny/core/device_interface.h"
 #include "aotiny/core/pinned.h"
+#include "aotiny/kernels/cuda_weight_kernels.h"
 
 namespace aotiny::cuda {
 
@@ -28,6 +29,9 @@ class CudaInterface final : public DeviceInterface {
   void copy(const StridedCopy& copy, Device device) override;
   void zero(void* data, size_t nbytes, Device device) override;
 
+  bool is_capturing(Device device) override;
+  CudaWeightKernels& weight_kernels() noexcept override { return weight_kernels_; }
+
  private:
   void transfer_to_peer(void* destination, int destination_device, const void* source,
                         int source_device, size_t nbytes);
@@ -36,6 +40,7 @@ class CudaInterface final : public DeviceInterface {
 
   CudaAllocator allocator_;
   PinnedAllocator pinned_;
+  CudaWeightKernels weight_kernels_;
 };
 
 // The one of this process; never destroyed, since tensors may outlive main().
