@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string_view>
 
+#include "aotiny/core/nvidia_libraries.h"
 #include "aotiny/core/status.h"
 
 namespace aotiny {
@@ -31,40 +32,17 @@ fs::path own_folder() {
   return fs::absolute(info.dli_fname).parent_path();
 }
 
-// The name of the CUDA runtime in the linker's complaint that it is not there ("libcudart.so.13:
-// cannot open ..."); empty if the complaint is about something else.
-std::string missing_runtime(std::string_view complaint) {
-  if (!complaint.starts_with("libcudart.so")) return {};
-  return std::string(complaint.substr(0, complaint.find(':')));
-}
-
-// Where a CUDA runtime can be that the linker does not look for: NVIDIA's wheels install it beside
-// the package, and toolkits into their own folder.
-std::vector<fs::path> runtime_folders(const fs::path& own) {
-  std::vector<fs::path> folders;
-  const fs::path site_packages = own.parent_path().parent_path();  // .../aotiny/lib
-  for (const char* wheel : {"nvidia/cu13/lib", "nvidia/cuda_runtime/lib"}) {
-    folders.push_back(site_packages / wheel);
-  }
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
-    const char* home = std::getenv(variable);
-    if (home != nullptr && *home != '\0') folders.push_back(fs::path(home) / "lib64");
-  }
-  folders.push_back("/usr/local/cuda/lib64");
-  return folders;
-}
-
-// Opens a CUDA runtime, so that the library that needs one of this name finds it loaded.
-void open_runtime(const std::string& name, const fs::path& own) {
-  std::string tried;
-  for (const fs::path& folder : runtime_folders(own)) {
-    if (::dlopen((folder / name).c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return;
-    tried += ", " + folder.string();
-  }
-  fail(Status::NotFound, "CUDA is not available: the CUDA runtime ", name,
-       " was not found (a CUDA toolkit has it, or NVIDIA's Python package nvidia-cuda-runtime);"
-       " looked in the linker's path",
-       tried);
+// Opens the CUDA runtime that the linker did not find ("libcudart.so.13: cannot open ..."), so that
+// the library that needs it finds it loaded; does nothing if the complaint is about something else.
+void open_missing_runtime(const std::string& complaint) {
+  constexpr std::string_view kRuntime = "libcudart.so.";
+  if (!complaint.starts_with(kRuntime)) return;
+  open_nvidia_library({.purpose = "CUDA is not available",
+                       .what = "the CUDA runtime",
+                       .stem = "cudart",
+                       .package = "nvidia-cuda-runtime",
+                       .folder = "cuda_runtime",
+                       .major = std::atoi(complaint.c_str() + kRuntime.size())});
 }
 
 void* open_library() {
@@ -76,11 +54,7 @@ void* open_library() {
           ")");
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    const std::string complaint = linker_message();
-    const std::string runtime = missing_runtime(complaint);
-    require(!runtime.empty(), Status::NotFound, "CUDA is not available: ", path.string(),
-            " cannot be loaded: ", complaint);
-    open_runtime(runtime, own);
+    open_missing_runtime(linker_message());
     library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     require(library != nullptr, Status::NotFound, "CUDA is not available: ", path.string(),
             " cannot be loaded: ", linker_message());
