@@ -30,10 +30,10 @@ FAMILIES = [
     (r"clone|copy_|tensor_copy_|zero_|assign_", "copies"),
     (r"new_|empty_|create_tensor|delete_tensor", "creation"),
     (r"proxy_executor_", "proxy"),
-    (r"cpu_((exact_)?int\d_plain_mm|weight_)", "low-bit products"),
-    (r"cpu_(mm|addmm|bmm)_out|cpu__weight_int4pack", "products"),
+    (r"(cpu|cuda)_((exact_)?int\d_plain_mm|weight_)", "low-bit products"),
+    (r"(cpu|cuda)_((mm|addmm|bmm|baddbmm)_out|_weight_int4pack)", "products"),
     (r"cpu__scaled_dot_product", "attention"),
-    (r"cpu_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),
+    (r"(cpu|cuda)_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),
     (r"aotiny_thread_exit$|aotinyerr$", "stand-ins for a model's C++ imports"),
     (r"aotiny_", "aotiny's own API"),
 ]
@@ -52,6 +52,7 @@ def torch_headers() -> list[Path]:
         root / "c/shim_deprecated.h",
         root / "c/shim_cpu.h",
         root / "generated/c_shim_cpu.h",
+        root / "generated/c_shim_cuda.h",
     ]
 
 

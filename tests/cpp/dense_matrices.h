@@ -9,10 +9,9 @@
 #include <vector>
 
 #include "aotiny/shims/handle.h"
+#include "shim_test.h"
 
 namespace aotiny {
-
-using Ints = std::vector<int64_t>;
 
 inline AtenTensorHandle handle(Tensor& tensor) {
   return reinterpret_cast<AtenTensorHandle>(&tensor);
@@ -61,11 +60,6 @@ inline void expect_close(const Tensor& tensor, const std::vector<double>& expect
   const std::vector<double> got = values(tensor);
   ASSERT_EQ(got.size(), expected.size());
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], tolerance) << i;
-}
-
-inline void expect_refused(int32_t code, Status status, const std::string& text) {
-  EXPECT_EQ(code, static_cast<int32_t>(status)) << last_error();
-  EXPECT_NE(std::string(last_error()).find(text), std::string::npos) << last_error();
 }
 
 }  // namespace aotiny

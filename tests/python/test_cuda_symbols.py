@@ -44,8 +44,9 @@ def test_other_names_are_in_namespace_aotiny_cuda(defined):
 
 def test_types_are_torchs():
     ours, theirs = make_symbol_table.our_types(CUDA_SYMBOLS_FILE), make_symbol_table.torch_types()
-    assert len(ours) == 6
-    assert ours == {name: theirs[name] for name in ours}
+    shared = ours.keys() & theirs.keys()
+    assert len(shared) >= 6
+    assert {n: ours[n] for n in shared} == {n: theirs[n] for n in shared}
 
 
 def test_the_headers_declare_the_list():

@@ -1,4 +1,4 @@
-"""mm_out, addmm_out and bmm_out against torch, over sizes, strides and dtypes."""
+"""mm_out, addmm_out, bmm_out and baddbmm_out against torch, over sizes, strides and dtypes."""
 
 import os
 
@@ -82,6 +82,21 @@ def test_bmm_out(dtype, layout):
         out = torch.full((m, batch, n), torch.nan, dtype=dtype).transpose(0, 1)
         aotiny_shim().call("aoti_torch_cpu_bmm_out", out, a, b)
         assert_close(out, a.double() @ b.double(), a.double().abs() @ b.double().abs())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_baddbmm_out(dtype):
+    torch.manual_seed(5)
+    for batch, m, n, k in [(1, 3, 5, 7), (3, 65, 33, 128), (48, 1, 40, 9)]:
+        for self_sizes in [(), (n,), (m, 1), (batch, 1, n), (batch, m, n)]:
+            bias = torch.randn(self_sizes).to(dtype)
+            a = randn(batch, m, k, dtype=dtype, layout="columns")
+            b = randn(batch, k, n, dtype=dtype)
+            out = torch.full((batch, m, n), torch.nan, dtype=dtype)
+            aotiny_shim().call("aoti_torch_cpu_baddbmm_out", out, bias, a, b, -0.5, 2)
+            exact = torch.baddbmm(bias.double(), a.double(), b.double(), beta=-0.5, alpha=2)
+            magnitude = 2 * (a.double().abs() @ b.double().abs()) + bias.double().abs()
+            assert_close(out, exact, magnitude)
 
 
 def test_empty_sizes():

@@ -190,7 +190,8 @@ AOTINY_API AOTITorchError aoti_torch_proxy_executor_call_function(
 
 /* Dense products into `out`, which keeps its own strides. fp32, fp64, fp16, bf16; accumulated in
  * fp32 (fp64 for fp64). mm: [M, K] x [K, N]; bmm: [B, M, K] x [B, K, N]; addmm: beta * self +
- * alpha * (mat1 x mat2), where self broadcasts to [M, N]. */
+ * alpha * (mat1 x mat2), where self broadcasts to [M, N]; baddbmm: the same for every b < B. With
+ * beta 0 the values of self are not read. */
 AOTINY_API AOTITorchError aoti_torch_cpu_mm_out(AtenTensorHandle out, AtenTensorHandle self,
                                                 AtenTensorHandle mat2);
 AOTINY_API AOTITorchError aoti_torch_cpu_addmm_out(AtenTensorHandle out, AtenTensorHandle self,
@@ -198,6 +199,10 @@ AOTINY_API AOTITorchError aoti_torch_cpu_addmm_out(AtenTensorHandle out, AtenTen
                                                    double beta, double alpha);
 AOTINY_API AOTITorchError aoti_torch_cpu_bmm_out(AtenTensorHandle out, AtenTensorHandle self,
                                                  AtenTensorHandle mat2);
+AOTINY_API AOTITorchError aoti_torch_cpu_baddbmm_out(AtenTensorHandle out, AtenTensorHandle self,
+                                                     AtenTensorHandle batch1,
+                                                     AtenTensorHandle batch2, double beta,
+                                                     double alpha);
 
 /* Attention: query [B, H, Tq, D], key and value [B, Hkv, Tk, D], Hkv a divisor of H. ret0 is the
  * output with the strides of empty_like(query); ret1 the log-sum-exp [B, H, Tq] with strides
