@@ -60,7 +60,7 @@ void convert_rows(const Weight& from, const Weight& to, const Progress& progress
 
 Weight convert(const Weight& weight, FormatId format, const Progress& progress) {
   require(weight.device() == kCPU, Status::NotImplemented, "convert: the weight is on ",
-          weight.device(), ", only the CPU is supported");
+          weight.device(), ", and weights are converted on the CPU: .to(\"cpu\") copies it there");
   if (weight.format() == format) return weight;
   const FormatInfo& info = format_info(format);
   Weight result = Weight::empty(format, weight.n(), weight.k(), weight.group_size(),

@@ -1,7 +1,6 @@
 #include "aotiny/quant/copies.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace aotiny {
 namespace {
@@ -18,6 +17,7 @@ std::pair<const char*, const char*> bytes_of(const Tensor& plane) {
 }
 
 bool may_overlap(const Tensor& a, const Tensor& b) {
+  if (a.device() != b.device()) return false;
   const auto [a_begin, a_end] = bytes_of(a);
   const auto [b_begin, b_end] = bytes_of(b);
   return a_begin < b_end && b_begin < a_end;
@@ -65,8 +65,6 @@ void check_alike(const char* what, const Weight& a, const Weight& b, std::option
   require(a.is_transposed() == b.is_transposed(), Status::InvalidArgument, what, ": the weight ",
           Shape{(a.is_transposed() ? a : b).sizes()}, " is transposed, the other ",
           Shape{(a.is_transposed() ? b : a).sizes()}, " is not");
-  require(a.device() == b.device(), Status::InvalidArgument, what, ": devices ", a.device(),
-          " and ", b.device(), " differ");
   bool fits = a.is_stack() == b.is_stack();
   for (const Axis axis : {Axis::Batch, Axis::N, Axis::K}) {
     fits = fits && (axis == but || length_of(a, axis) == length_of(b, axis));
@@ -75,22 +73,16 @@ void check_alike(const char* what, const Weight& a, const Weight& b, std::option
           Shape{b.sizes()}, " do not fit");
 }
 
-void check_cpu(const char* what, const Weight& weight) {
-  require(weight.device() == kCPU, Status::NotImplemented, what, ": the weight is on ",
-          weight.device(), ", only the CPU is supported");
-}
-
-bool same_bytes(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.contiguous(), y = b.contiguous();
-  return std::memcmp(x.raw_data(), y.raw_data(), static_cast<size_t>(x.numel()) * x.itemsize()) ==
-         0;
+void check_device(const char* what, const Weight& a, const Weight& b) {
+  require(a.device() == b.device(), Status::InvalidArgument, what, ": a weight is on ", a.device(),
+          ", another on ", b.device(), "; to() moves one");
 }
 
 // Fails where elements per row, which the weights would share, differ.
 void check_row_elements(const Weight& first, const Weight& other) {
   for (size_t i = 0; i < first.planes().size(); ++i) {
     const PlaneSpec& spec = first.info().planes[i];
-    require(spec.per != Per::Row || same_bytes(first.planes()[i], other.planes()[i]),
+    require(spec.per != Per::Row || has_same_bytes(first.planes()[i], other.planes()[i]),
             Status::InvalidArgument, "cat: ", spec.name, " of ", first.info().name,
             first.info().variant,
             " serve whole rows and differ between the weights, so that they "
@@ -102,9 +94,8 @@ void check_row_elements(const Weight& first, const Weight& other) {
 }  // namespace
 
 Weight clone(const Weight& weight) {
-  check_cpu("clone", weight);
-  const Weight copy =
-      Weight::empty(weight.format(), weight.n(), weight.k(), weight.group_size(), batch_of(weight));
+  const Weight copy = Weight::empty(weight.format(), weight.n(), weight.k(), weight.group_size(),
+                                    batch_of(weight), weight.device());
   for (size_t i = 0; i < weight.planes().size(); ++i) {
     copy.planes()[i].copy_(weight.planes()[i]);
   }
@@ -115,7 +106,6 @@ Weight contiguous(const Weight& weight) { return weight.is_contiguous() ? weight
 
 void copy_into(const Weight& target, const Weight& source) {
   check_alike("copy_", target, source, std::nullopt);
-  check_cpu("copy_", target);
   check_target(target);
   // A plane of the target may lie where another one of the source is still to be read.
   bool overlaps = false;
@@ -138,18 +128,19 @@ Weight cat(std::span<const Weight> weights, int64_t dim) {
 Weight cat(std::span<const Weight> weights, Axis axis) {
   require(!weights.empty(), Status::InvalidArgument, "cat: there are no weights to join");
   const Weight& first = weights[0];
-  check_cpu("cat", first);
   int64_t total = 0;
   for (const Weight& weight : weights) {
     check_alike("cat", first, weight, axis);
+    check_device("cat", first, weight);
     if (axis == Axis::K) check_row_elements(first, weight);
     require(!__builtin_add_overflow(total, length_of(weight, axis), &total),
             Status::InvalidArgument, "cat: the sizes overflow 64 bits");
   }
   std::optional<int64_t> batch = batch_of(first);
   if (axis == Axis::Batch) batch = total;
-  Weight result = Weight::empty(first.format(), axis == Axis::N ? total : first.n(),
-                                axis == Axis::K ? total : first.k(), first.group_size(), batch);
+  Weight result =
+      Weight::empty(first.format(), axis == Axis::N ? total : first.n(),
+                    axis == Axis::K ? total : first.k(), first.group_size(), batch, first.device());
   if (first.is_transposed()) result = result.transposed();
   int64_t at = 0;
   for (const Weight& weight : weights) {
@@ -163,12 +154,14 @@ Weight cat(std::span<const Weight> weights, Axis axis) {
 Weight stack(std::span<const Weight> weights) {
   require(!weights.empty(), Status::InvalidArgument, "stack: there are no weights");
   const Weight& first = weights[0];
-  check_cpu("stack", first);
-  for (const Weight& weight : weights) check_alike("stack", first, weight, std::nullopt);
+  for (const Weight& weight : weights) {
+    check_alike("stack", first, weight, std::nullopt);
+    check_device("stack", first, weight);
+  }
   require(!first.is_stack(), Status::InvalidArgument, "stack: the weights are stacks already (",
           Shape{first.sizes()}, "); cat joins them along dimension 0");
   Weight result = Weight::empty(first.format(), first.n(), first.k(), first.group_size(),
-                                static_cast<int64_t>(weights.size()));
+                                static_cast<int64_t>(weights.size()), first.device());
   if (first.is_transposed()) result = result.transposed();
   for (size_t i = 0; i < weights.size(); ++i) {
     copy_into(select(result, 0, static_cast<int64_t>(i)), weights[i]);

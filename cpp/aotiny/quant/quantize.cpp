@@ -117,7 +117,7 @@ Weight quantize(const Tensor& values, FormatId format, int64_t group_size, Metho
           "quantize: a weight has 2 dimensions, a stack of them 3, not ", values.ndim(), " (shape ",
           Shape{values.sizes()}, ")");
   require(values.device() == kCPU, Status::NotImplemented, "quantize: the array is on ",
-          values.device(), ", only the CPU is supported");
+          values.device(), ", and weights are quantized on the CPU: .to(\"cpu\") copies it there");
   Weight weight = Weight::empty(format, values.size(-2), values.size(-1), group_size,
                                 values.ndim() == 3 ? std::optional(values.size(0)) : std::nullopt);
   switch (values.dtype()) {

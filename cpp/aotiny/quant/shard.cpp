@@ -19,7 +19,7 @@ Weight pad_axis(const Weight& weight, Axis axis, int64_t padded) {
   }
   const Tensor values = Tensor::empty(sizes, DType::Float32);
   std::memset(values.raw_data(), 0, static_cast<size_t>(values.numel()) * values.itemsize());
-  Weight zeros = quantize(values, weight.format(), weight.group_size());
+  Weight zeros = quantize(values, weight.format(), weight.group_size()).to(weight.device());
   if (weight.is_transposed()) zeros = zeros.transposed();
   // Elements counted per row serve the zeros along K as well: codes of 0 are 0 in any steps.
   for (size_t i = 0; i < zeros.planes().size(); ++i) {

@@ -19,7 +19,7 @@ std::vector<int64_t> with_batch(std::vector<int64_t> sizes, std::optional<int64_
 // Fails on the first element that is not finite or, for steps, not above 0.
 template <class T>
 void check_plane(const FormatInfo& info, const PlaneSpec& spec, const Tensor& given) {
-  const Tensor plane = given.contiguous();
+  const Tensor plane = given.to(kCPU).contiguous();
   const T* values = plane.data<T>();
   const bool is_step = spec.per == Per::Row || spec.per == Per::SuperBlock;
   for (int64_t i = 0; i < plane.numel(); ++i) {
@@ -39,8 +39,13 @@ void check_plane(const FormatInfo& info, const PlaneSpec& spec, const Tensor& gi
 }  // namespace
 
 bool is_aligned(const Tensor& plane) {
-  return plane.device() != kCPU ||
-         reinterpret_cast<uintptr_t>(plane.raw_data()) % plane.itemsize() == 0;
+  return reinterpret_cast<uintptr_t>(plane.raw_data()) % plane.itemsize() == 0;
+}
+
+bool has_same_bytes(const Tensor& a, const Tensor& b) {
+  const Tensor x = a.to(kCPU).contiguous(), y = b.to(kCPU).contiguous();
+  return std::memcmp(x.raw_data(), y.raw_data(), static_cast<size_t>(x.numel()) * x.itemsize()) ==
+         0;
 }
 
 bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane) {
@@ -102,12 +107,13 @@ Weight::Weight(FormatId format, std::vector<Tensor> planes, int64_t group_size, 
 }
 
 Weight Weight::empty(FormatId format, int64_t n, int64_t k, int64_t group_size,
-                     std::optional<int64_t> batch) {
+                     std::optional<int64_t> batch, Device device) {
   const FormatInfo& info = format_info(format);
   check_shape(info, n, k, group_size);
   std::vector<Tensor> planes;
   for (const PlaneSpec& spec : info.planes) {
-    planes.push_back(Tensor::empty(with_batch(spec.sizes(n, k, group_size), batch), spec.dtype));
+    planes.push_back(
+        Tensor::empty(with_batch(spec.sizes(n, k, group_size), batch), spec.dtype, device));
   }
   return Weight(format, std::move(planes), group_size);
 }
@@ -169,6 +175,14 @@ int64_t Weight::row_stride(int plane) const noexcept {
   return tensor.strides()[is_stack_] * static_cast<int64_t>(tensor.itemsize());
 }
 
+Weight Weight::to(Device device) const {
+  if (device == this->device()) return *this;
+  const Weight copy =
+      empty(format_, n_, k_, group_size_, is_stack_ ? std::optional(batch_) : std::nullopt, device);
+  for (size_t i = 0; i < planes_.size(); ++i) copy.planes_[i].copy_(planes_[i]);
+  return is_transposed_ ? copy.transposed() : copy;
+}
+
 Tensor Weight::dequantize() const {
   Tensor result =
       Tensor::empty(with_batch({n_, k_}, is_stack_ ? std::optional(batch_) : std::nullopt),
@@ -204,8 +218,6 @@ Tensor Weight::dequantize() const {
 }
 
 void Weight::check_values() const {
-  require(device() == kCPU, Status::NotImplemented, info_->name, ": check of a weight on ",
-          device());
   for (size_t i = 0; i < planes_.size(); ++i) {
     const PlaneSpec& spec = info_->planes[i];
     if (spec.dtype == DType::BFloat16) check_plane<BFloat16>(*info_, spec, planes_[i]);
@@ -219,12 +231,8 @@ bool Weight::operator==(const Weight& other) const {
       is_transposed_ != other.is_transposed_) {
     return false;
   }
-  require(device() == kCPU && other.device() == kCPU, Status::NotImplemented, info_->name,
-          ": comparing weights on ", device(), " and ", other.device());
   for (size_t i = 0; i < planes_.size(); ++i) {
-    const Tensor mine = planes_[i].contiguous(), theirs = other.planes_[i].contiguous();
-    const size_t nbytes = static_cast<size_t>(mine.numel()) * mine.itemsize();
-    if (std::memcmp(mine.raw_data(), theirs.raw_data(), nbytes) != 0) return false;
+    if (!has_same_bytes(planes_[i], other.planes_[i])) return false;
   }
   return true;
 }

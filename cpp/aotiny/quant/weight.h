@@ -15,6 +15,10 @@ bool has_dense_rows(const PlaneSpec& spec, const Tensor& plane);
 // Whether a plane's elements lie at multiples of their size, as typed loads want them.
 bool is_aligned(const Tensor& plane);
 
+// The bytes in row-major order are the same, whatever the strides and the devices; the shapes and
+// dtypes are.
+bool has_same_bytes(const Tensor& a, const Tensor& b);
+
 // W [N, K], or a stack of B such [B, N, K]. Copying shares the planes, and so do the views that
 // views.h makes: a plane need not be contiguous.
 //
@@ -30,7 +34,7 @@ class Weight {
 
   // Uninitialised planes for [n, k], or [batch, n, k] if `batch` is given; fails as check_shape.
   static Weight empty(FormatId format, int64_t n, int64_t k, int64_t group_size,
-                      std::optional<int64_t> batch = std::nullopt);
+                      std::optional<int64_t> batch = std::nullopt, Device device = kCPU);
 
   FormatId format() const noexcept { return format_; }
   const FormatInfo& info() const noexcept { return *info_; }
@@ -55,15 +59,22 @@ class Weight {
   // Bytes from one row to the next in a plane of Layout::Rows.
   int64_t row_stride(int plane) const noexcept;
 
-  // fp32, of this shape, contiguous.
+  // Itself if it is on this device. Otherwise a copy in memory of its own, every plane contiguous,
+  // not read-only; it is there when this returns, unless it went from one GPU to another, which
+  // takes its place in their current streams.
+  Weight to(Device device) const;
+
+  // fp32, of this shape, contiguous, on this device.
   Tensor dequantize() const;
 
   // Fails with InvalidArgument, naming the first one's plane, place and value, if a number of the
   // metadata is NaN or infinite, or a step not above 0 where the format says so: what no quantizer
-  // makes and every product would pass on.
+  // makes and every product would pass on. From another device the metadata is copied to look at
+  // it, which fails with InvalidState while a stream is captured into a graph.
   void check_values() const;
 
-  // The same format, shape, orientation and group size, and the same bytes, whatever the strides.
+  // The same format, shape, orientation and group size, and the same bytes, whatever the strides
+  // and the devices. What is elsewhere is copied to the CPU to be compared.
   bool operator==(const Weight& other) const;
 
  private:

@@ -11,7 +11,29 @@ uint64_t load_bytes(const PlaneSpec& spec) {
   return std::min<uint64_t>(16, 32 / static_cast<uint64_t>(spec.count) * element);
 }
 
+// Bytes from one to the next along the dimensions that Weight knows; 0 where there is one only.
+struct Steps {
+  int64_t row, step, stack;
+};
+
+Steps steps_of(const PlaneSpec& spec, const Tensor& plane) {
+  const bool is_stack = plane.ndim() > spec.ndim();
+  const auto bytes = [&plane](int64_t dim) {
+    return plane.size(dim) == 1 ? 0 : plane.stride(dim) * static_cast<int64_t>(plane.itemsize());
+  };
+  return {bytes(is_stack + spec.n_dim()),
+          spec.layout == Layout::Rows ? 0 : bytes(is_stack + spec.k_dim()),
+          is_stack ? bytes(0) : 0};
+}
+
 }  // namespace
+
+bool fits_device_loads(const PlaneSpec& spec, const Tensor& plane) {
+  const Steps steps = steps_of(spec, plane);
+  const auto wanted = static_cast<int64_t>(load_bytes(spec));
+  return reinterpret_cast<uintptr_t>(plane.raw_data()) % load_bytes(spec) == 0 &&
+         steps.row % wanted == 0 && steps.step % wanted == 0 && steps.stack % wanted == 0;
+}
 
 DeviceWeight::DeviceWeight(const Weight& weight)
     : format(weight.format()),
@@ -23,22 +45,15 @@ DeviceWeight::DeviceWeight(const Weight& weight)
   for (size_t i = 0; i < info.planes.size(); ++i) {
     const PlaneSpec& spec = info.planes[i];
     const Tensor& tensor = weight.planes()[i];
-    const IntSpan strides = tensor.strides();
-    const auto bytes = [&](int64_t dim) {
-      return tensor.size(dim) == 1 ? 0 : strides[dim] * static_cast<int64_t>(tensor.itemsize());
-    };
-    const bool stacked = weight.is_stack();
+    const Steps steps = steps_of(spec, tensor);
     plane[i] = static_cast<const uint8_t*>(tensor.raw_data());
-    row[i] = bytes(stacked + spec.n_dim());
-    step[i] = spec.layout == Layout::Rows ? 0 : bytes(stacked + spec.k_dim());
-    stack[i] = stacked ? bytes(0) : 0;
-    const uint64_t wanted = load_bytes(spec);
-    const auto fits = [wanted](int64_t value) { return value % static_cast<int64_t>(wanted) == 0; };
-    const uint64_t address = reinterpret_cast<uintptr_t>(plane[i]);
-    require(address % wanted == 0 && fits(row[i]) && fits(step[i]) && fits(stack[i]),
-            Status::InvalidArgument, info.name, info.variant, ": ", spec.name,
-            " begins at address ", address, " with strides ", Shape{strides}, " on ",
-            weight.device(), "; kernels there load ", wanted,
+    row[i] = steps.row;
+    step[i] = steps.step;
+    stack[i] = steps.stack;
+    require(fits_device_loads(spec, tensor), Status::InvalidArgument, info.name, info.variant, ": ",
+            spec.name, " begins at address ", reinterpret_cast<uintptr_t>(plane[i]),
+            " with strides ", Shape{tensor.strides()}, " on ", weight.device(),
+            "; kernels there load ", load_bytes(spec),
             " bytes at a time, which all must be multiples of");
   }
 }

@@ -12,7 +12,12 @@
 
 namespace aotiny {
 
-// A weight [N, K], or a stack of B such, as kernels see it.
+// Whether kernels can load a plane as it lies: its address and its strides are multiples of what
+// they load at once. A plane with at least the dimensions that `spec` has.
+bool fits_device_loads(const PlaneSpec& spec, const Tensor& plane);
+
+// A weight [N, K], or a stack of B such, as kernels see it. Fails with InvalidArgument, naming the
+// plane, where one does not fit its loads.
 struct DeviceWeight {
   explicit DeviceWeight(const Weight& weight);
 
