@@ -15,7 +15,7 @@ py::object import_gguf(const py::object& blocks, const std::string& type,
   require(bytes.dtype() == DType::UInt8, Status::InvalidType, "import_gguf: blocks have dtype ",
           bytes.dtype(), ", not uint8");
   require(bytes.device() == kCPU, Status::NotImplemented, "import_gguf: blocks are on ",
-          bytes.device(), ", only the CPU is supported");
+          bytes.device(), ", and are imported on the CPU: .to(\"cpu\") copies them there");
   const auto run = [&] {
     py::gil_scoped_release unlocked;
     const Tensor dense = bytes.contiguous();

@@ -7,6 +7,7 @@
 
 #include <pybind11/stl.h>
 
+#include "aotiny/quant/weight_kernels.h"
 #include "dlpack.h"
 
 namespace aotiny::bindings {
@@ -50,6 +51,19 @@ FormatId format_of_planes(std::string_view name, const py::kwargs& named) {
   fail(Status::InvalidArgument, name, " has no variant with the tensors", names.str());
 }
 
+Tensor row_major_copy(const Tensor& tensor) {
+  const Tensor copy = Tensor::empty(tensor.sizes(), tensor.dtype(), tensor.device());
+  copy.copy_(tensor);
+  return copy;
+}
+
+// Whether a weight's product can read a plane where it lies.
+bool can_be_shared(const PlaneSpec& spec, const Tensor& plane) {
+  if (plane.ndim() < spec.ndim()) return true;  // Weight says what is wrong
+  return has_dense_rows(spec, plane) && is_aligned(plane) &&
+         (plane.device() == kCPU || fits_device_loads(spec, plane));
+}
+
 template <class Typed>
 Typed from_tensors(int64_t group_size, const py::kwargs& named) {
   const FormatId format = format_of_planes(Typed::kName, named);
@@ -57,11 +71,9 @@ Typed from_tensors(int64_t group_size, const py::kwargs& named) {
   bool readonly = false;
   for (const PlaneSpec& spec : format_info(format).planes) {
     const PyTensor plane = import_object(named[spec.name], spec.name, std::nullopt);
-    const bool may_be_shared =
-        plane.tensor.ndim() < spec.ndim() || has_dense_rows(spec, plane.tensor);
-    const Tensor dense = may_be_shared ? plane.tensor : plane.tensor.contiguous();
-    planes.push_back(is_aligned(dense) ? dense : dense.clone());
-    readonly = readonly || (plane.readonly && may_be_shared);
+    const bool is_shared = can_be_shared(spec, plane.tensor);
+    planes.push_back(is_shared ? plane.tensor : row_major_copy(plane.tensor));
+    readonly = readonly || (plane.readonly && is_shared);
   }
   Typed weight(Weight(format, std::move(planes), group_size, readonly));
   weight.check_values();
@@ -88,8 +100,9 @@ py::dict planes_of(const std::string& type, const std::string& variant,
 }
 
 py::tuple get_state(const Weight& weight) {
-  require(weight.device() == kCPU, Status::NotImplemented, weight.info().name,
-          ": only weights on the CPU are pickled, this is on ", weight.device());
+  require(weight.device() == kCPU, Status::NotSupported, weight.info().name,
+          ": only weights on the CPU are pickled, this is on ", weight.device(),
+          "; .to(\"cpu\") copies it there");
   py::list planes;
   for (const Tensor& plane : weight.planes()) {
     const Tensor dense = plane.contiguous();
@@ -147,6 +160,7 @@ std::string repr(const Weight& weight) {
        << ", group_size=" << weight.group_size();
   if (*weight.info().variant != '\0') text << ", variant='" << weight.info().variant << "'";
   if (weight.is_transposed()) text << ", transposed";
+  if (weight.device() != kCPU) text << ", device='" << weight.device() << "'";
   text.precision(4);
   text << ", " << weight.bits_per_weight() << " bits a weight)";
   return text.str();
@@ -157,10 +171,11 @@ void register_type(py::module_& module, const char* doc) {
   py::class_<Typed, Weight>(module, Typed::kName, doc)
       .def_static(
           "from_tensors", &from_tensors<Typed>, py::kw_only(), py::arg("group_size"),
-          "A weight of existing tensors, named as tensors() names them. It shares them where\n"
-          "the elements of a row lie together, and copies them where they do not.\n\n"
-          "Raises aotiny.Error, with the numbers, for dtypes, shapes and strides that do\n"
-          "not fit, and for metadata that is not finite.")
+          "A weight of existing tensors, named as tensors() names them, all on one device. It\n"
+          "shares them where the elements of a row lie together at addresses that kernels can\n"
+          "load from, and copies them where they do not.\n\n"
+          "Raises aotiny.Error, with the numbers, for dtypes, shapes and devices that do not fit,\n"
+          "and for metadata that is not finite.")
       .def(py::pickle([](const Typed& weight) { return get_state(weight); }, &set_state<Typed>));
 }
 
@@ -204,7 +219,9 @@ void register_weight(py::module_& module) {
       .def_property_readonly(
           "variant", [](const Weight& w) { return w.info().variant; },
           "Tells the kinds of a format apart, such as 'A'; '' if it has one kind.")
-      .def_property_readonly("device", [](const Weight& w) { return to_string(w.device()); })
+      .def_property_readonly(
+          "device", [](const Weight& w) { return to_string(w.device()); },
+          "'cpu' or 'cuda:N', where all packed tensors are.")
       .def_property_readonly("nbytes", &Weight::nbytes, "Of codes and metadata together.")
       .def_property_readonly("bits_per_weight", &Weight::bits_per_weight, "Metadata included.")
       .def_property_readonly("is_contiguous", &Weight::is_contiguous,
@@ -225,9 +242,27 @@ void register_weight(py::module_& module) {
             };
             return to_python(run());
           },
-          "The values, float32, of this shape.")
+          "The values, a float32 Tensor of this shape on this device.")
       .def(
-          "__eq__", [](const Weight& a, const Weight& b) { return a == b; }, py::is_operator())
+          "to",
+          [](const Weight& weight, const std::string& device) {
+            const auto run = [&] {
+              py::gil_scoped_release unlocked;
+              return weight.to(parse_device(device));
+            };
+            return typed(run());
+          },
+          py::arg("device"),
+          "Itself if it is on that device ('cpu', 'cuda' or 'cuda:N'), otherwise a copy there, of\n"
+          "contiguous tensors and never read-only. Raises aotiny.Error where there is no such\n"
+          "device or not enough memory on it.")
+      .def(
+          "__eq__",
+          [](const Weight& a, const Weight& b) {
+            py::gil_scoped_release unlocked;
+            return a == b;
+          },
+          py::is_operator(), "The same format, shape, group size and bytes, on whatever devices.")
       .def("__repr__", &repr);
   register_views(module, type);
   register_type<CoalescedInt4>(

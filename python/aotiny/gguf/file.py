@@ -181,7 +181,9 @@ class GGUFFile(Mapping[str, Any]):
 
 
 def load_gguf(
-    path: str | os.PathLike[str], progress: Callable[[int, int], object] | None = None
+    path: str | os.PathLike[str],
+    progress: Callable[[int, int], object] | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """All tensors of a GGUF file, name -> weight or aotiny.Tensor, in the file's order.
 
@@ -189,6 +191,8 @@ def load_gguf(
         path: the file. It must not shrink while tensors that are not quantized are in use: they
             share its mapping. A part of a split model is a file like any other.
         progress: called after each tensor with (bytes of the file done, bytes in all)
+        device: where they shall be, "cpu", "cuda" or "cuda:N"; those for another device than the
+            CPU are made on the CPU one after another and copied, and share no file
 
     Q4_K becomes ExactInt4, Q5_K ExactInt5, Q6_K PlanarInt6, Q8_0 Int8 and Q4_0 CoalescedInt4, each
     with the same values bit for bit; F32, F16, BF16, F64 and integers become Tensors. Raises
@@ -206,7 +210,7 @@ def load_gguf(
         total = sum(file.info(name).nbytes for name in file)
         done, loaded = 0, {}
         for name in file:
-            loaded[name] = file[name]
+            loaded[name] = file[name].to(device)
             done += file.info(name).nbytes
             if progress is not None:
                 progress(done, total)

@@ -36,7 +36,8 @@ def save_file(
 
     Args:
         weights: by name, weights of any type (stacks and views too; aotiny.torch.WeightTensors),
-            or dense tensors: anything that aotiny.Tensor takes. A module's state_dict, for one
+            or dense tensors: anything that aotiny.Tensor takes. A module's state_dict, for one.
+            What is on a GPU is copied to the CPU, one weight at a time
         path: the file; one that is there is replaced, and whoever has loaded it keeps what it held
         metadata: strings by names that do not begin with "aotiny."
 
@@ -61,15 +62,20 @@ def save_file(
             writer.write(name, value)
 
 
-def load_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_file(path: str | os.PathLike[str], device: str = "cpu") -> dict[str, Any]:
     """The weights and tensors of a safetensors file, by name.
 
-    Nothing is copied: they are read-only views of the mapped file, which stays mapped as long as
-    any of them lives. (A tensor that does not lie at a multiple of its element's size is copied.)
-    Files written by others give aotiny.Tensors.
+    Args:
+        path: the file
+        device: where they shall be, "cpu", "cuda" or "cuda:N"
+
+    On the CPU nothing is copied: they are read-only views of the mapped file, which stays mapped as
+    long as any of them lives. (A tensor that does not lie at a multiple of its element's size is
+    copied.) To another device each is copied straight from the mapped file. Files written by others
+    give aotiny.Tensors.
 
     Raises aotiny.Error, naming the file and the tensor, for a file that is damaged or of a version
     or type that this aotiny does not know.
     """
     file = StoreFile(path)
-    return {name: file[name] for name in file}
+    return {name: file[name].to(device) for name in file}

@@ -85,7 +85,7 @@ class Writer:
     def _write_tensor(self, name: str, tensor: Tensor) -> None:
         info = self._tensors[name]
         if info.nbytes:
-            flat = tensor.contiguous().reshape([-1]).view("uint8")
+            flat = tensor.contiguous().to("cpu").reshape([-1]).view("uint8")
             self._put(memoryview(flat), self._data_begin + info.begin)
 
     def _put(self, content: bytes | memoryview, where: int) -> None:
