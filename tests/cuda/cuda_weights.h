@@ -1,9 +1,9 @@
 // What the tests of weights on a device share: weights of every format and layout.
 #pragma once
 
-#include <limits>
 #include <numeric>
 
+#include "aotiny/abi/aoti_torch_cuda.h"
 #include "aotiny/quant/copies.h"
 #include "gpu_test.h"
 #include "quant_testing.h"
@@ -51,6 +51,45 @@ inline Weight random_stack(FormatId format, int64_t batch, int64_t n, int64_t k,
         testing::random_weight(format, n, k, group_size, seed + static_cast<uint32_t>(b)));
   }
   return stack(weights);
+}
+
+// A weight as a model passes it: a handle for each plane.
+struct WeightHandles {
+  explicit WeightHandles(const Weight& weight)
+      : format(weight.info().name),
+        variant(weight.info().variant),
+        group_size(weight.group_size()),
+        tensors(weight.planes()) {
+    for (Tensor& plane : tensors) planes.push_back(reinterpret_cast<AtenTensorHandle>(&plane));
+    count = static_cast<int64_t>(planes.size());
+  }
+  WeightHandles(const WeightHandles&) = delete;
+
+  const char* format;
+  const char* variant;
+  int64_t group_size;
+  int64_t count;
+  std::vector<Tensor> tensors;
+  std::vector<AtenTensorHandle> planes;
+};
+
+// The same tensor, but it says of itself to be on a GPU: for checks of arguments where there is
+// none. Nothing may read it.
+inline Tensor as_if_on_gpu(const Tensor& tensor) {
+  return Tensor::from_blob(tensor.raw_data(), tensor.sizes(), tensor.strides(), 0, tensor.dtype(),
+                           gpu());
+}
+
+inline Weight as_if_on_gpu(const Weight& weight) {
+  std::vector<Tensor> planes;
+  for (const Tensor& plane : weight.planes()) planes.push_back(as_if_on_gpu(plane));
+  return Weight(weight.format(), std::move(planes), weight.group_size());
+}
+
+// How far products of the same numbers in these dtypes may be apart, normwise: those of 16 bits are
+// rounded, and native ones round the weight to them too.
+inline double tolerance_of(DType dtype) {
+  return dtype == DType::Float32 ? 1e-5 : dtype == DType::Float16 ? 1e-3 : 6e-3;
 }
 
 }  // namespace aotiny::cuda

@@ -33,6 +33,24 @@ AOTINY_API AOTITorchError aoti_torch_delete_cuda_stream_guard(CUDAStreamGuardHan
 AOTINY_API AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index,
                                                              void** ret_stream);
 
+/* Products and look-ups for every format, as aoti_torch_cpu_weight_matmul and its sisters of
+ * aoti_torch.h, with every tensor on one CUDA device. The result is new; work goes to the device's
+ * current stream. Indices are checked, for which the host waits for the stream; while it is being
+ * captured they are not, and one outside 0..N-1 gives a row of NaN. */
+AOTINY_API AOTITorchError aoti_torch_cuda_weight_matmul(
+    AtenTensorHandle x, const AtenTensorHandle* planes, int64_t num_planes, const char* format,
+    const char* variant, int64_t group_size, AtenTensorHandle* bias, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_weight_bmm(AtenTensorHandle x,
+                                                     const AtenTensorHandle* planes,
+                                                     int64_t num_planes, const char* format,
+                                                     const char* variant, int64_t group_size,
+                                                     AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_weight_embedding(AtenTensorHandle indices,
+                                                           const AtenTensorHandle* planes,
+                                                           int64_t num_planes, const char* format,
+                                                           const char* variant, int64_t group_size,
+                                                           int32_t dtype, AtenTensorHandle* ret0);
+
 #ifdef __cplusplus
 }
 #endif
