@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from aotiny.exporter import export as export_module  # noqa: E402
+from aotiny.exporter.device import choose_device, move, moved_inputs  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
 from aotiny.exporter.manifest import Dimensions, describe, mutated_buffers  # noqa: E402
 from aotiny.exporter.progress import Progress  # noqa: E402
@@ -226,7 +227,8 @@ def test_manifest_is_in_the_package_and_complete(quantized_package):
     assert manifest["quantization"]["quantized"] == ["linear"]
     assert manifest["cpu"]["march"] == "x86-64-v3" and "fma" in manifest["cpu"]["features"]
     assert not [f for f in manifest["cpu"]["features"] if f.startswith("avx512")]
-    assert manifest["compile_options"]["cpp.march"] == "x86-64-v3"
+    assert manifest["compile_options"]["cpp.simdlen"] == "256"
+    assert manifest["compile_options"].get("cpp.march", "x86-64-v3") == "x86-64-v3"
 
 
 def test_target_decides_the_instructions(quantized_package):
@@ -286,6 +288,9 @@ class Plain(nn.Module):
         ({"module": lambda_module(lambda m, x: x.add_(1))}, ValueError, "writes to its input"),
         ({"target": "x86-64-v9"}, ValueError, "x86-64-v9"),
         ({"constants": "elsewhere"}, ValueError, "elsewhere"),
+        ({"gemm": "cutlass"}, ValueError, "cutlass"),
+        ({"device": "tpu"}, ValueError, "'tpu'"),
+        ({"device": "meta"}, ValueError, '"cpu", "cuda" or "cuda:N", not \'meta\''),
         ({"quantize": "int4"}, ValueError, "no linear layer"),
         ({"args": (torch.ones(3), 2)}, TypeError, "no tensor"),
         ({"options": {"cpp.march": "native"}}, ValueError, r"cpp\.march follows from target="),
@@ -300,6 +305,64 @@ def test_bad_arguments_leave_nothing_behind(change, error, text, tmp_path, monke
     with pytest.raises(error, match=text):
         aotiny.export(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"exporting for cuda:1 needs a GPU, and torch .* none"):
+        aotiny.export(Plain(), (torch.ones(3),), tmp_path / "a.pt2", device="cuda:1")
+
+
+def test_module_and_inputs_are_on_one_device():
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2, device="meta"))
+    with pytest.raises(ValueError, match=r"0\.weight is on cpu and 1\.weight on meta"):
+        choose_device(module, (torch.ones(2),), {}, "cpu")
+    here, elsewhere = torch.ones(2), torch.ones(2, device="meta")
+    with pytest.raises(
+        ValueError, match=r"weight is on cpu and example input \['y'\] on meta.*device="
+    ):
+        choose_device(nn.Linear(2, 3), (here,), {"y": elsewhere}, None)
+    with pytest.raises(ValueError, match=r"input \[0\] is on cpu and .* \[1\]\['b'\]\[0\] on meta"):
+        choose_device(Plain(), (here, {"a": here, "b": [elsewhere]}), {}, None)
+    assert choose_device(Plain(), (2,), {}, None) == torch.device("cpu")
+    assert choose_device(nn.Linear(2, 3), (elsewhere,), {}, "cpu") == torch.device("cpu")
+
+
+def test_moving_a_copy_leaves_the_module_alone():
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    module[1].weight = module[0].weight
+    module[0].note, module[0].once = torch.ones(2), nn.Buffer(torch.ones(2))
+    copy = shared_copy(module)
+    assert copy[0].weight is module[0].weight
+    move(copy, torch.device("meta"))
+    assert {t.device.type for t in (*copy.parameters(), *copy.buffers(), copy[0].note)} == {"meta"}
+    assert copy[1].weight is copy[0].weight and type(copy[0].weight) is nn.Parameter
+    tensors = (*module.parameters(), *module.buffers(), module[0].note)
+    assert {t.device.type for t in tensors} == {"cpu"}
+    (x,), named = moved_inputs((torch.ones(2),), {"y": [torch.ones(1), 3]}, torch.device("meta"))
+    assert (x.device.type, named["y"][0].device.type, named["y"][1]) == ("meta", "meta", 3)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_compiler_gets_the_target_from_every_torch(newer, monkeypatch):
+    """Torch before 2.13 has no option for it: -march=native is replaced."""
+    from torch._inductor import config, cpp_builder
+
+    from aotiny.exporter import target, versions
+
+    if newer and not versions.has_option("cpp.march"):
+        pytest.skip(f"torch {torch.__version__} has no option cpp.march")
+    known = versions.has_option
+    for module in (target, versions):
+        monkeypatch.setattr(
+            module, "has_option", lambda name: known(name) and (newer or name != "cpp.march")
+        )
+    chosen = TARGETS["x86-64-v3"]
+    options = target.compile_options(chosen, "blob")
+    assert ("cpp.march" in options) == newer
+    with target.vector_isa(chosen), config.patch(options):
+        flags, _ = cpp_builder._get_optimization_cflags("g++")
+    assert [flag for flag in flags if flag.startswith("march")] == ["march=x86-64-v3"]
 
 
 def test_failed_export_keeps_the_package_that_was_there(tmp_path):
@@ -328,9 +391,10 @@ def test_progress_is_printed_only_when_asked(capsys):
         assert captured.out == "" and captured.err.count("aotiny: trace") == printed
 
 
-def test_other_torch_versions_are_refused(monkeypatch):
-    monkeypatch.setattr(torch, "__version__", "2.12.1+cpu")
-    with pytest.raises(ImportError, match=r"needs torch 2\.13.*2\.12\.1"):
+@pytest.mark.parametrize("version", ["2.10.0", "2.14.1+cpu", "3.11.0"])
+def test_other_torch_versions_are_refused(monkeypatch, version):
+    monkeypatch.setattr(torch, "__version__", version)
+    with pytest.raises(ImportError, match=rf"needs torch 2\.11 to 2\.13.*{version[:4]}"):
         export_module(Plain(), (torch.ones(3),), "model.pt2")
 
 

@@ -185,8 +185,9 @@ def test_refusals_carry_the_numbers_when_tracing_and_when_running(fake, call, er
 
 
 def test_declarations_name_the_c_symbols():
-    for operator, (declaration,) in ops.C_SHIMS.items():
+    for operator, declarations in ops.C_SHIMS.items():
         name = operator._schema.name.removeprefix("aotiny::")
-        assert f"aoti_torch_cpu_{name}(" in declaration
-        # One C parameter for each argument, one for the number of planes and one for the result.
-        assert declaration.count(",") == len(operator._schema.arguments) + 1
+        for device, declaration in zip(("cpu", "cuda"), declarations, strict=True):
+            assert f"aoti_torch_{device}_{name}(" in declaration
+            # One C parameter for each argument, one for the number of planes, one for the result.
+            assert declaration.count(",") == len(operator._schema.arguments) + 1

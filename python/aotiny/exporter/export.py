@@ -7,12 +7,10 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 from .progress import Callback, Progress
-
-SUPPORTED_TORCH = "2.13"
+from .versions import require_torch
 
 # The manifest, or what else is compiled, follows from these arguments: an option that said
 # something else would make a package that lies about itself.
@@ -25,29 +23,12 @@ _OPTION_ARGUMENTS = {
 }
 
 
-def _require_torch() -> None:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"aotiny.export needs torch {SUPPORTED_TORCH}: pip install 'aotiny[export]'"
-        ) from error
-    if ".".join(torch.__version__.split(".")[:2]) != SUPPORTED_TORCH:
-        raise ImportError(
-            f"aotiny.export needs torch {SUPPORTED_TORCH}, whose compiled code it knows; "
-            f"this is torch {torch.__version__}"
-        )
-
-
 def _check_module(module) -> None:
     """Refuses what would trace, but into a model that answers wrongly or not at all."""
     from torch import nn
 
     if not isinstance(module, nn.Module):
         raise TypeError(f"module is a torch.nn.Module, not {type(module).__name__}")
-    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
-        if tensor.device.type != "cpu":
-            raise ValueError(f"{name} is on {tensor.device}; move the module to the CPU")
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
     for name, part in module.named_modules():
         if part.training and isinstance(part, kinds):
@@ -69,6 +50,7 @@ def export(
     *,
     kwargs: Mapping[str, object] | None = None,
     dynamic_shapes=None,
+    device: str | None = None,
     quantize: str | None = None,
     group_size: int | None = None,
     method: str = "minmax",
@@ -77,6 +59,7 @@ def export(
     input_ranges: Mapping[str, tuple[int, int]] | None = None,
     target: str | None = None,
     constants: str = "blob",
+    gemm: str = "cublas",
     custom_ops: Mapping[object, Sequence[str]] | None = None,
     options: Mapping[str, object] | None = None,
     verbose: bool | None = None,
@@ -85,7 +68,7 @@ def export(
     """Compiles a torch module into a package that aotiny.Model runs, and returns its manifest.
 
     Args:
-        module: the torch.nn.Module, on the CPU, in eval mode; it is not changed.
+        module: the torch.nn.Module, in eval mode; it is not changed.
         args, kwargs: example inputs, as for torch.export.export. Only tensors may vary.
         path: the package to write, ending in .pt2. It appears whole or not at all.
         dynamic_shapes: as for torch.export.export. A Dim's name, min and max go into the manifest
@@ -99,7 +82,11 @@ def export(
         input_ranges: input name -> inclusive (low, high) that every element must keep to. Inputs
             used as indices get theirs from the graph; this replaces them.
         target: "x86-64-v3" (AVX2) or "x86-64-v4" (AVX-512); default: the most this machine runs.
+            On CUDA that of the code around the kernels.
         constants: "blob", mapped from the file at load, or "so", inside the shared object.
+        gemm: on CUDA, who multiplies matrices of floats: "cublas", which must be there at run time,
+            or "triton": kernels in the package, which are tried out while compiling and take
+            longer to compile.
         custom_ops: operator overload -> C declarations of its shim, as torch's
             aot_inductor.custom_ops_to_c_shims; the library with the shims is given to
             aotiny.load_library before the model is loaded.
@@ -115,16 +102,17 @@ def export(
         RuntimeError: compilation failed, gave code without vector instructions, or gave code that
             calls operators which aotiny does not have.
     """
-    _require_torch()
+    require_torch()
     import torch
     from torch._inductor import config as inductor_config
 
     from aotiny.torch import quantize_
     from aotiny.torch.ops import C_SHIMS
 
+    from .device import choose_device, is_on, move, moved_inputs, work_on
     from .manifest import Dimensions, build_manifest, describe, has_scalar_state, user_tensors
     from .package import CompiledPackage, add_manifest
-    from .target import choose_target, compile_options, host_features, vector_isa
+    from .target import choose_target, compile_options, cuda_options, host_features, vector_isa
     from .weights import has_quantized_weights, planes_to_buffers, shared_copy
 
     path = Path(path)
@@ -135,18 +123,21 @@ def export(
     _check_module(module)
     chosen = choose_target(target, host_features())
     defaults = compile_options(chosen, constants)
+    for_cuda = cuda_options(gemm)
     stages = Progress(verbose, progress)
     if not isinstance(args, tuple | list):
         raise TypeError(f"args is a tuple of example inputs, not {type(args).__name__}")
     kwargs = dict(kwargs or {})
+    place = choose_device(module, args, kwargs, device)
+    if place.type == "cuda":
+        defaults.update(for_cuda)
     c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
     for name, argument in _OPTION_ARGUMENTS.items():
         if name in (options or {}):
             raise ValueError(f"{name} follows from {argument}=; give that instead of the option")
 
     report = None
-    c_shims.update(C_SHIMS)
-    if quantize is not None or has_quantized_weights(module):
+    if quantize is not None or has_quantized_weights(module) or not is_on(place, module):
         module = shared_copy(module)
     if quantize is not None:
         with stages.stage(f"quantize {quantize}"):
@@ -157,9 +148,12 @@ def export(
                 why = "; ".join(f"{name}: {text}" for name, text in report.skipped.items())
                 raise ValueError(f"there is no linear layer to quantize ({why or 'none at all'})")
     planes_to_buffers(module)
+    if not is_on(place, module):
+        move(module, place)
+    args, kwargs = moved_inputs(args, kwargs, place)
 
-    with stages.stage("trace"), torch.no_grad(), _without_future_warnings():
-        program = torch.export.export(module, tuple(args), kwargs, dynamic_shapes=dynamic_shapes)
+    with stages.stage("trace"), torch.no_grad(), work_on(place), _without_future_warnings():
+        program = torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes)
         dims = Dimensions(program)
         # Other ways to say dynamic_shapes give no names.
         if isinstance(dynamic_shapes, Mapping | tuple | list):
@@ -175,10 +169,10 @@ def export(
     work = Path(tempfile.mkdtemp(prefix=".aotiny-export-", dir=path.parent.absolute()))
     build = _build_folder(work)
     try:
-        with stages.stage("compile"), vector_isa(chosen):
+        with stages.stage("compile"), vector_isa(chosen), work_on(place):
             config = {
                 **defaults,
-                "aot_inductor.custom_ops_to_c_shims": c_shims,
+                "aot_inductor.custom_ops_to_c_shims": {**c_shims, **C_SHIMS},
                 **(options or {}),
             }
             written = work / path.name
@@ -196,13 +190,15 @@ def export(
                     f"inductor compiled for {package.isa or 'no vector instructions'}, "
                     f"not for {chosen.isa}"
                 )
-            _check_operators(written, config["aot_inductor.custom_ops_to_c_shims"])
+            _check_operators(written, c_shims)
             recorded = {
                 key: value
                 for key, value in config.items()
                 if key != "aot_inductor.custom_ops_to_c_shims"
             }
-            manifest = build_manifest(program, description, package, chosen, recorded, report)
+            manifest = build_manifest(
+                program, description, package, place, chosen, recorded, report
+            )
             add_manifest(written, package.root, manifest)
             os.replace(written, path)
     finally:

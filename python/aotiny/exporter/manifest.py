@@ -207,7 +207,9 @@ def has_scalar_state(program: ExportedProgram, mutated: set[str]) -> bool:
     return any(tensors[name].numel() == 1 for name in mutated if name in tensors)
 
 
-def _constants(program: ExportedProgram, package: CompiledPackage, mutated: set[str]) -> list:
+def _constants(
+    program: ExportedProgram, package: CompiledPackage, mutated: set[str], device: torch.device
+) -> list:
     """The compiled constants, each compared with the tensor it came from."""
     sources = {**program.state_dict, **program.constants}
     constants = []
@@ -220,9 +222,21 @@ def _constants(program: ExportedProgram, package: CompiledPackage, mutated: set[
                     f"constant {entry['fqn']!r} was compiled as {entry['dtype']}{entry['shape']}, "
                     f"but is {expected[0]}{expected[1]}"
                 )
+            if source.device != device:
+                # The code that loads them has no place for this: it puts all on one device.
+                raise ValueError(
+                    f"constant {entry['fqn']!r} is on {source.device}, the package for {device}: "
+                    "make it a buffer, or make it with device="
+                )
         described = {key: value for key, value in entry.items() if key != "bytes"}
         constants.append({**described, "mutable": entry["fqn"] in mutated})
     return constants
+
+
+def _cuda(device: torch.device) -> dict:
+    """The GPU that the kernels are compiled for, and the CUDA of the torch that did it."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return {"compute_capability": f"{major}.{minor}", "cuda_version": torch.version.cuda}
 
 
 @dataclass
@@ -246,6 +260,7 @@ def build_manifest(
     program: ExportedProgram,
     description: Description,
     package: CompiledPackage,
+    device: torch.device,
     target: Target,
     options: Mapping[str, object],
     quantization: QuantizationReport | None,
@@ -264,7 +279,8 @@ def build_manifest(
         "version": VERSION,
         "aotiny_version": __version__,
         "torch_version": torch.__version__,
-        "device": "cpu",
+        "device": device.type,
+        **({"cuda": _cuda(device)} if device.type == "cuda" else {}),
         "cpu": {
             "march": target.march,
             "simdlen": target.simdlen,
@@ -272,7 +288,7 @@ def build_manifest(
         },
         "inputs": description.inputs,
         "outputs": description.outputs,
-        "constants": _constants(program, package, description.mutated),
+        "constants": _constants(program, package, description.mutated, device),
         "quantization": asdict(quantization) if quantization else None,
         "compile_options": {key: str(value) for key, value in options.items()},
     }

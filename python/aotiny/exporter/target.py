@@ -1,7 +1,8 @@
 """The instruction set that a package is compiled for, and AOTInductor's options.
 
 A target is a level of the x86-64 psABI, so that a package says which machines run it: the default
-of torch, -march=native, gives code that only machines like the exporting one are sure to run.
+of torch, -march=native, gives code that only machines like the exporting one are sure to run. That
+holds for the code of a CUDA package that runs on the host as well.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
+
+from .versions import has_option, without_newer_options
 
 _V3_FEATURES = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe")
 _V4_FEATURES = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
@@ -82,19 +85,38 @@ def vector_isa(target: Target) -> Iterator[None]:
         __hash__ = base.__hash__
 
     isa = ExactIsa()
-    with mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", lambda: [isa]):
+    with mock.patch.object(cpu_vec_isa, "valid_vec_isa_list", lambda: [isa]), _march(target):
+        yield
+
+
+@contextmanager
+def _march(target: Target) -> Iterator[None]:
+    """Lets a torch without the option cpp.march give the compiler the target's flag."""
+    from torch._inductor import cpp_builder
+
+    if has_option("cpp.march"):
+        yield
+        return
+    original = cpp_builder._get_optimization_cflags
+
+    def for_target(*args, **kwargs):
+        compiling, linking = original(*args, **kwargs)
+        flags = {"march=native": f"march={target.march}"}
+        return [flags.get(flag, flag) for flag in compiling], linking
+
+    with mock.patch.object(cpp_builder, "_get_optimization_cflags", for_target):
         yield
 
 
 def compile_options(target: Target, constants: str) -> dict[str, object]:
-    """AOTInductor's options for a package without libtorch.
+    """AOTInductor's options for a package without libtorch, on any device.
 
     `constants` is "blob" (a file of their own in the archive, mapped at load) or "so" (inside the
     shared object).
     """
     if constants not in ("blob", "so"):
         raise ValueError(f'constants is "blob" or "so", not {constants!r}')
-    return {
+    options = {
         "aot_inductor.link_libtorch": False,
         "aot_inductor.package_constants_in_so": constants == "so",
         "aot_inductor.package_constants_on_disk_format": "binary_blob"
@@ -110,3 +132,22 @@ def compile_options(target: Target, constants: str) -> dict[str, object]:
         # Any number of threads at run time, not the one of the exporting process.
         "cpp.dynamic_threads": True,
     }
+    return without_newer_options(options)
+
+
+def cuda_options(gemm: str) -> dict[str, object]:
+    """What a package for CUDA needs besides.
+
+    `gemm` is "cublas" (products of float matrices are calls) or "triton" (kernels in the package,
+    chosen by trying them out while compiling).
+    """
+    if gemm not in ("cublas", "triton"):
+        raise ValueError(f'gemm is "cublas" or "triton", not {gemm!r}')
+    options: dict[str, object] = {
+        # Otherwise the kernels would be files that the code looks for in a folder.
+        "aot_inductor.embed_kernel_binary": True,
+    }
+    if gemm == "triton":
+        options["max_autotune_gemm"] = True
+        options["max_autotune_gemm_backends"] = "TRITON"
+    return options

@@ -6,13 +6,15 @@ Importing this module registers
     aotiny::weight_bmm        x [B, M, K]          -> [B, M, N]    x[b] @ W[b].T
     aotiny::weight_embedding  int indices [...]    -> [..., K]     rows of W
 
-each with a fake kernel for tracing, an eager kernel that calls aotiny's own on the tensors' memory,
-and in C_SHIMS the declarations with which AOTInductor calls the C symbols of the same names. A
-weight is given as its planes, in its format's order, with the names of format and variant: names
-do not change their meaning from version to version, as numbers would.
+each with a fake kernel for tracing, an eager kernel that calls aotiny's own on the tensors' memory
+(on CUDA in torch's current stream), and in C_SHIMS the declarations with which AOTInductor calls
+the C symbols of the same names. A weight is given as its planes, in its format's order, with the
+names of format and variant: names do not change their meaning from version to version, as numbers
+would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -28,22 +30,40 @@ LIBRARY.define(f"weight_matmul(Tensor x, {_WEIGHT}, Tensor? bias=None) -> Tensor
 LIBRARY.define(f"weight_bmm(Tensor x, {_WEIGHT}) -> Tensor")
 LIBRARY.define(f"weight_embedding(Tensor indices, {_WEIGHT}, ScalarType dtype) -> Tensor")
 
+DEVICES = ("cpu", "cuda")
+
+
+def _c_shims(name: str, before: str, after: str) -> list[str]:
+    """The declarations of an operator's C symbols, one a device."""
+    weight = "const AtenTensorHandle*, int64_t, const char*, const char*, int64_t"
+    return [
+        f"AOTITorchError aoti_torch_{device}_{name}({before}, {weight}, {after})"
+        for device in DEVICES
+    ]
+
+
 # For aot_inductor.custom_ops_to_c_shims.
-_C_WEIGHT = "const AtenTensorHandle*, int64_t, const char*, const char*, int64_t"
 C_SHIMS = {
-    torch.ops.aotiny.weight_matmul.default: [
-        f"AOTITorchError aoti_torch_cpu_weight_matmul(AtenTensorHandle, {_C_WEIGHT}, "
-        "AtenTensorHandle*, AtenTensorHandle*)"
-    ],
-    torch.ops.aotiny.weight_bmm.default: [
-        f"AOTITorchError aoti_torch_cpu_weight_bmm(AtenTensorHandle, {_C_WEIGHT}, "
-        "AtenTensorHandle*)"
-    ],
-    torch.ops.aotiny.weight_embedding.default: [
-        f"AOTITorchError aoti_torch_cpu_weight_embedding(AtenTensorHandle, {_C_WEIGHT}, "
-        "int32_t, AtenTensorHandle*)"
-    ],
+    torch.ops.aotiny.weight_matmul.default: _c_shims(
+        "weight_matmul", "AtenTensorHandle", "AtenTensorHandle*, AtenTensorHandle*"
+    ),
+    torch.ops.aotiny.weight_bmm.default: _c_shims(
+        "weight_bmm", "AtenTensorHandle", "AtenTensorHandle*"
+    ),
+    torch.ops.aotiny.weight_embedding.default: _c_shims(
+        "weight_embedding", "AtenTensorHandle", "int32_t, AtenTensorHandle*"
+    ),
 }
+
+
+@contextmanager
+def in_torch_stream(device: torch.device) -> Iterator[None]:
+    """Makes torch's current stream of the device aotiny's."""
+    if device.type != "cuda":
+        yield
+        return
+    with aotiny.cuda.stream(torch.cuda.current_stream(device).cuda_stream, device.index):
+        yield
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -68,8 +88,17 @@ def weight_shape(
 # tracing fails as running would.
 
 
+def _check_devices(op: str, planes, **others) -> None:
+    for name, tensor in others.items():
+        if tensor is not None and tensor.device != planes[0].device:
+            raise ValueError(
+                f"{op}: {name} is on {tensor.device}, the weight on {planes[0].device}"
+            )
+
+
 def _matmul_shape(x, planes, format, variant, group_size, bias):
     shape = weight_shape(planes, format, variant, group_size)
+    _check_devices("weight_matmul", planes, x=x, bias=bias)
     if x.dtype not in FLOATS:
         raise TypeError(f"weight_matmul: x is float32, float16 or bfloat16, not {x.dtype}")
     if len(shape) != 2:
@@ -90,6 +119,7 @@ def _matmul_shape(x, planes, format, variant, group_size, bias):
 
 def _bmm_shape(x, planes, format, variant, group_size):
     shape = weight_shape(planes, format, variant, group_size)
+    _check_devices("weight_bmm", planes, x=x)
     if x.dtype not in FLOATS:
         raise TypeError(f"weight_bmm: x is float32, float16 or bfloat16, not {x.dtype}")
     if len(shape) != 3:
@@ -103,6 +133,7 @@ def _bmm_shape(x, planes, format, variant, group_size):
 
 def _embedding_shape(indices, planes, format, variant, group_size, dtype):
     shape = weight_shape(planes, format, variant, group_size)
+    _check_devices("weight_embedding", planes, indices=indices)
     if indices.dtype not in INDICES:
         raise TypeError(f"weight_embedding: indices are int64 or int32, not {indices.dtype}")
     if dtype not in FLOATS:
@@ -127,21 +158,24 @@ def _fake_embedding(indices, planes, format, variant, group_size, dtype):
 
 def _matmul(x, planes, format, variant, group_size, bias=None):
     out = x.new_empty(_matmul_shape(x, planes, format, variant, group_size, bias))
-    weight = _core.weight_of_planes(format, variant, planes, group_size)
-    aotiny.matmul(x.detach(), weight, bias=None if bias is None else bias.detach(), out=out)
+    with in_torch_stream(x.device):
+        weight = _core.weight_of_planes(format, variant, planes, group_size)
+        aotiny.matmul(x.detach(), weight, bias=None if bias is None else bias.detach(), out=out)
     return out
 
 
 def _bmm(x, planes, format, variant, group_size):
     _bmm_shape(x, planes, format, variant, group_size)
-    weight = _core.weight_of_planes(format, variant, planes, group_size)
-    return torch.from_dlpack(aotiny.bmm(x.detach(), weight))
+    with in_torch_stream(x.device):
+        weight = _core.weight_of_planes(format, variant, planes, group_size)
+        return torch.from_dlpack(aotiny.bmm(x.detach(), weight))
 
 
 def _embedding(indices, planes, format, variant, group_size, dtype):
     _embedding_shape(indices, planes, format, variant, group_size, dtype)
-    weight = _core.weight_of_planes(format, variant, planes, group_size)
-    return torch.from_dlpack(aotiny.embedding(indices, weight, dtype=dtype_name(dtype)))
+    with in_torch_stream(indices.device):
+        weight = _core.weight_of_planes(format, variant, planes, group_size)
+        return torch.from_dlpack(aotiny.embedding(indices, weight, dtype=dtype_name(dtype)))
 
 
 for _name, _eager, _fake in (
@@ -149,7 +183,8 @@ for _name, _eager, _fake in (
     ("weight_bmm", _bmm, _fake_bmm),
     ("weight_embedding", _embedding, _fake_embedding),
 ):
-    LIBRARY.impl(_name, _eager, "CPU")
+    for _key in ("CPU", "CUDA"):
+        LIBRARY.impl(_name, _eager, _key)
     torch.library.register_fake(f"aotiny::{_name}", _fake, lib=LIBRARY)
 
 

@@ -10,6 +10,7 @@ import aotiny
 from aotiny import _core
 
 from ..errors import prefixed
+from .ops import DEVICES
 from .weight_tensor import WeightTensor
 
 LayerFilter = Callable[[str, nn.Module], bool]
@@ -43,7 +44,8 @@ def quantize_(
     """Puts a WeightTensor in the place of the weight of each nn.Linear and nn.Embedding.
 
     A weight that several layers share is quantized once and stays shared. Layers stay what they
-    are, with their biases and hooks.
+    are, with their biases and hooks. Weights on a CUDA device are quantized on the CPU, and the
+    result goes back to the device.
 
     Args:
         model: changed in place; its other parameters are not touched.
@@ -146,7 +148,7 @@ def _reasons_to_skip(
             yield "left out by the filter"
     if weight.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         yield f"its weight is {weight.dtype}"
-    if weight.device.type != "cpu":
+    if weight.device.type not in DEVICES:
         yield f"its weight is on {weight.device}"
 
 
@@ -154,7 +156,7 @@ def _packed(
     name: str, weight: torch.Tensor, report: QuantizationReport
 ) -> tuple[WeightTensor | None, str]:
     """The quantized weight of the layer of this name, or why there is none."""
-    values = weight.detach()
+    values = weight.detach().cpu()
     try:
         packed = aotiny.quantize(
             values, report.format, report.group_size, report.method, report.variant
@@ -163,4 +165,4 @@ def _packed(
         if not torch.isfinite(values).all():
             raise prefixed(name, error) from None
         return None, str(error)
-    return WeightTensor.from_weight(packed, weight.dtype), ""
+    return WeightTensor.from_weight(packed, weight.dtype).to(weight.device), ""

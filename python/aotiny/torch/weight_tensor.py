@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import aotiny
 from aotiny import _core
 
-from .ops import FLOATS, dtype_name, weight_shape
+from .ops import DEVICES, FLOATS, dtype_name, in_torch_stream, weight_shape
 
 aten = torch.ops.aten
 
@@ -45,6 +45,8 @@ class WeightTensor(torch.Tensor):
         if dtype not in FLOATS:
             raise TypeError(f"WeightTensor: dtype is float32, float16 or bfloat16, not {dtype}")
         shape = list(weight_shape(planes, format, variant, group_size))
+        if len(places := {str(plane.device) for plane in planes}) > 1:
+            raise ValueError(f"WeightTensor: planes on {' and '.join(sorted(places))}")
         strides = [shape[-2] * shape[-1], shape[-1], 1][-len(shape) :]
         if transposed:
             for pair in (shape, strides):
@@ -99,7 +101,8 @@ class WeightTensor(torch.Tensor):
 
     def dequantize(self) -> torch.Tensor:  # type: ignore[override]
         """The values, of this shape and dtype."""
-        return torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
+        with in_torch_stream(self.device):
+            return torch.from_dlpack(self.weight().dequantize()).to(self.dtype)
 
     def view_of(self, weight: aotiny.Weight) -> "WeightTensor":
         """What aotiny made of weight(), sharing its memory: of this dtype, read-only as this."""
@@ -176,9 +179,10 @@ def _marked(source: WeightTensor, result: WeightTensor) -> WeightTensor:
 
 def _rebuild(planes, format, variant, group_size, dtype, transposed, is_parameter):
     result = WeightTensor(planes, format, variant, group_size, dtype, transposed)
-    if result.device.type == "cpu" and not _is_fake(planes):
+    if result.device.type in DEVICES and not _is_fake(planes):
         # A file may hold anything: this looks at the metadata's values as well.
-        type(result.weight()).from_tensors(group_size=group_size, **result.planes)
+        copy = {name: plane.cpu() for name, plane in result.planes.items()}
+        getattr(aotiny, format).from_tensors(group_size=group_size, **copy)
     return torch.nn.Parameter(result, False) if is_parameter else result
 
 
@@ -316,12 +320,20 @@ def _to_copy(
     memory_format=None,
 ):  # fmt: skip
     device = self.device if device is None else torch.device(device)
-    if device.type != "cpu" or pin_memory or layout not in (None, torch.strided):
-        raise NotImplementedError(f"to: a quantized weight stays on the CPU, not on {device}")
+    if device.type not in DEVICES or pin_memory or layout not in (None, torch.strided):
+        where = f"{layout or ''} {device}{' in pinned memory' if pin_memory else ''}".strip()
+        raise NotImplementedError(
+            f"to: a quantized weight is on the CPU or a CUDA device, not on {where}"
+        )
     if dtype is not None and dtype not in FLOATS:
         raise NotImplementedError(f"to: a quantized weight stands for floats, not {dtype}")
-    result = _clone(self)
-    return result.with_planes(list(result.planes.values()), dtype=dtype or self.dtype)
+    planes = [
+        plane.to(
+            device, non_blocking=non_blocking, copy=True, memory_format=torch.contiguous_format
+        )
+        for plane in self.planes.values()
+    ]
+    return self.with_planes(planes, dtype=dtype or self.dtype, readonly=False)
 
 
 # What aotiny does with weights, by its own rules of what may be cut and joined; it raises
@@ -397,8 +409,9 @@ def _joined(join, tensors, *dim):
         raise NotImplementedError(f"{join.__name__}: quantized weights and float tensors")
     if len({tensor.dtype for tensor in tensors}) > 1:
         raise NotImplementedError(f"{join.__name__}: dtypes {[t.dtype for t in tensors]}")
-    joined = join([tensor.weight() for tensor in tensors], *dim)
-    return WeightTensor.from_weight(joined, tensors[0].dtype)
+    with in_torch_stream(tensors[0].device):
+        joined = join([tensor.weight() for tensor in tensors], *dim)
+        return WeightTensor.from_weight(joined, tensors[0].dtype)
 
 
 @_implements(aten.copy_.default)
@@ -410,11 +423,18 @@ def _copy(self, src, non_blocking=False):
         )
     if self.readonly:
         raise NotImplementedError("copy_: the weight's memory cannot be written; clone() it")
-    self.weight().copy_(src.weight())
+    source = src if src.device == self.device else src.to(self.device)
+    with in_torch_stream(self.device):
+        self.weight().copy_(source.weight())
     return self
 
 
 @_implements(aten.equal.default)
 def _equal(self, other):
     both = isinstance(self, WeightTensor) and isinstance(other, WeightTensor)
-    return both and self.dtype == other.dtype and self.weight() == other.weight()
+    if not both or self.dtype != other.dtype:
+        return False
+    if self.device != other.device:
+        raise NotImplementedError(f"equal: weights on {self.device} and {other.device}")
+    with in_torch_stream(self.device):
+        return self.weight() == other.weight()
