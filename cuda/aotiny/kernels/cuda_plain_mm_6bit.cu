@@ -1,0 +1,12 @@
+#include "aotiny/kernels/cuda_plain_mm_kernel.cuh"
+
+namespace aotiny::cuda {
+
+template void launch_plain_mm<PlanarInt6Traits<Metadata::A>>(const PlainMmArguments&,
+                                                             const PlainMmPlan&, cudaStream_t);
+template void launch_plain_mm<PlanarInt6Traits<Metadata::B>>(const PlainMmArguments&,
+                                                             const PlainMmPlan&, cudaStream_t);
+template void launch_plain_mm<PlanarInt6Traits<Metadata::C>>(const PlainMmArguments&,
+                                                             const PlainMmPlan&, cudaStream_t);
+
+}  // namespace aotiny::cuda
