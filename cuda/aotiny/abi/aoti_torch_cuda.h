@@ -51,6 +51,31 @@ AOTINY_API AOTITorchError aoti_torch_cuda_weight_embedding(AtenTensorHandle indi
                                                            const char* variant, int64_t group_size,
                                                            int32_t dtype, AtenTensorHandle* ret0);
 
+/* Products with quantized weights and activations, for tensors of one CUDA device: arguments,
+ * formats and results (new, contiguous, of self's dtype) are those of the functions of the same
+ * names for the CPU in aoti_torch.h. Work goes to the current stream of the tensors' device. A
+ * plane of codes must begin, like each of its rows, at a multiple of the bytes that kernels load at
+ * a time: 16, or what 32 codes take where that is less. */
+AOTINY_API AOTITorchError aoti_torch_cuda_int4_plain_mm(
+    AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle fourth,
+    intptr_t fifth, intptr_t sixth, intptr_t seventh, intptr_t eighth);
+AOTINY_API AOTITorchError aoti_torch_cuda_exact_int4_plain_mm(
+    AtenTensorHandle self, AtenTensorHandle qdata, AtenTensorHandle scale, AtenTensorHandle min,
+    AtenTensorHandle d, AtenTensorHandle dmin, int64_t group_size, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_exact_int5_plain_mm(
+    AtenTensorHandle self, AtenTensorHandle ql, AtenTensorHandle qh, AtenTensorHandle scale,
+    AtenTensorHandle min, AtenTensorHandle d, AtenTensorHandle dmin, int64_t group_size,
+    AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_int6_plain_mm(AtenTensorHandle self, AtenTensorHandle ql,
+                                                        AtenTensorHandle qh, AtenTensorHandle scale,
+                                                        intptr_t fifth, intptr_t sixth,
+                                                        intptr_t seventh);
+AOTINY_API AOTITorchError aoti_torch_cuda_int8_plain_mm(AtenTensorHandle self,
+                                                        AtenTensorHandle qdata,
+                                                        AtenTensorHandle scale,
+                                                        AtenTensorHandle zero, int64_t group_size,
+                                                        AtenTensorHandle* ret0);
+
 #ifdef __cplusplus
 }
 #endif
