@@ -50,5 +50,15 @@ TEST_F(CudaInt8PlainMm, RunsOutOfMemory) {
   for (const FormatId format : formats()) expect_out_of_memory(call, weight_of(format));
 }
 
+TEST_F(CudaInt8PlainMm, IsNotTheCpus) {
+  const Weight weight = weight_of(formats()[0]).to(gpu());
+  const Tensor x = random_tensor({2, 512}, 31).to(gpu());
+  const std::vector<AtenTensorHandle> p = borrowed(weight.planes());
+  expect_refused_with_null(
+      Status::InvalidArgument, "self is on cuda:0, not on the CPU", [&](AtenTensorHandle* ret0) {
+        return aoti_torch_cpu_int8_plain_mm(borrowed(x), p[0], p[1], p[2], 64, ret0);
+      });
+}
+
 }  // namespace
 }  // namespace aotiny::cuda

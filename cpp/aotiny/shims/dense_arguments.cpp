@@ -9,8 +9,7 @@ namespace {
 
 void require_out(const Tensor& out, int64_t ndim, DeviceType type) {
   require(out.defined(), Status::InvalidArgument, "out is undefined");
-  require(out.device().type == type, Status::InvalidArgument, "out is on ", out.device(), ", not ",
-          type == DeviceType::CPU ? "on the CPU" : "on a CUDA device");
+  check_device_type(type, out, "out");
   require(out.ndim() == ndim, Status::InvalidArgument, "out has ", out.ndim(), " dimensions, not ",
           ndim, ": ", out);
   const DType dtype = out.dtype();

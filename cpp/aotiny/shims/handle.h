@@ -28,11 +28,18 @@ inline Tensor& defined_in(AtenTensorHandle handle, const char* name) {
   return tensor;
 }
 
-// The same, for an argument whose memory is read or written here: it must be the CPU's.
+// Fails with InvalidArgument, naming the argument and both places, for a tensor on a device of
+// another type. An undefined tensor is on none.
+inline void check_device_type(DeviceType type, const Tensor& tensor, const char* name) {
+  require(!tensor.defined() || tensor.device().type == type, Status::InvalidArgument, name,
+          " is on ", tensor.device(), ", not on ",
+          type == DeviceType::CPU ? "the CPU" : "a CUDA device");
+}
+
+// A tensor with a value whose memory is read or written here: it must be the CPU's.
 inline Tensor& cpu_in(AtenTensorHandle handle, const char* name) {
   Tensor& tensor = defined_in(handle, name);
-  require(tensor.device() == kCPU, Status::InvalidArgument, name, " is on ", tensor.device(),
-          ", not on the CPU");
+  check_device_type(DeviceType::CPU, tensor, name);
   return tensor;
 }
 

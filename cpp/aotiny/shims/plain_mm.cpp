@@ -24,13 +24,6 @@ const Tensor& plane_in(AtenTensorHandle handle, FormatId format, size_t index) {
   return plane;
 }
 
-// An undefined tensor is on no device; matmul and Weight refuse it.
-void check_serves(DeviceType served, const char* name, const Tensor& tensor) {
-  require(!tensor.defined() || tensor.device().type == served, Status::InvalidArgument, name,
-          " is on ", tensor.device(), ", not on ",
-          served == DeviceType::CPU ? "the CPU" : "a CUDA device");
-}
-
 // The common body: ret0 = self W^T, W from the handles of its planes.
 void product(DeviceType served, AtenTensorHandle self, FormatId format,
              std::initializer_list<AtenTensorHandle> handles, int64_t group_size,
@@ -41,9 +34,9 @@ void product(DeviceType served, AtenTensorHandle self, FormatId format,
   for (const AtenTensorHandle handle : handles) {
     planes.push_back(plane_in(handle, format, planes.size()));
   }
-  check_serves(served, "self", x);
+  check_device_type(served, x, "self");
   for (size_t i = 0; i < planes.size(); ++i) {
-    check_serves(served, format_info(format).planes[i].name, planes[i]);
+    check_device_type(served, planes[i], format_info(format).planes[i].name);
   }
   result = matmul(x, Weight(format, std::move(planes), group_size), Activation::Int8);
 }

@@ -8,9 +8,7 @@ namespace {
 // The tensor of a handle, undefined or on a device of this type.
 Tensor& in_on(DeviceType type, AtenTensorHandle handle, const char* name) {
   Tensor& tensor = in(handle, name);
-  require(!tensor.defined() || tensor.device().type == type, Status::InvalidArgument, name,
-          " is on ", tensor.device(), ", not on ",
-          type == DeviceType::CPU ? "the CPU" : "a CUDA device");
+  check_device_type(type, tensor, name);
   return tensor;
 }
 
