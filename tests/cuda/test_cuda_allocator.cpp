@@ -147,6 +147,34 @@ TEST_F(Allocation, ABlockFromBeforeACaptureMayComeBackDuringIt) {
   EXPECT_LT(stats().reserved_bytes, before + (64u << 20));
 }
 
+TEST_F(Allocation, WorksWhileAnotherThreadCaptures) {
+  const Tensor input = Tensor::empty(Ints{1000}, DType::Float32, gpu());
+  const Tensor output = Tensor::empty(Ints{1000}, DType::Float32, gpu());
+  const auto use = [](cudaStream_t stream) {
+    const StreamGuard guard(0, stream);
+    for (int64_t i = 1; i < 20; ++i) {
+      const Tensor one = Tensor::empty(Ints{i << 20}, DType::Float32, gpu());
+      const Tensor other = Tensor::empty(Ints{i << 20}, DType::Float32, gpu());
+      one.zero_();
+      other.copy_(one);
+    }
+  };
+  const Stream stream(0);
+  Captured graph([&] {
+    const Tensor before = input.to(DType::BFloat16);
+    std::thread([&] {
+      EXPECT_NO_THROW(use(stream.get()));
+      EXPECT_NO_THROW(use(nullptr));
+    }).join();
+    output.copy_(before);
+  });
+  AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+  input.copy_(Tensor::scalar(0.5f));
+  AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+  graph.run();
+  EXPECT_EQ(values_of<float>(output.to(kCPU)), std::vector<float>(1000, 0.5f));
+}
+
 TEST_F(Allocation, ThreadsAllocateAtTheSameTime) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t) {

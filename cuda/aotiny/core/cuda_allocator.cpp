@@ -52,12 +52,13 @@ CudaAllocator::Pool& CudaAllocator::pool(Device device) const {
 }
 
 void* CudaAllocator::allocate_at(Pool& pool, size_t nbytes, int device, cudaStream_t stream) {
+  // Outside those of other threads: in a stream that is captured the allocation becomes a node.
+  const OutsideCapture outside;
   void* data = nullptr;
   cudaError_t code = cudaMallocFromPoolAsync(&data, nbytes, pool.pool, stream);
   if (code == cudaErrorMemoryAllocation && capture_id(stream) == kNoCapture) {
     (void)cudaGetLastError();
     // Cached blocks of other sizes, or blocks that a stream still works on, may be what is missing.
-    const OutsideCapture outside;
     AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
     AOTINY_CUDA_CHECK(cudaMemPoolTrimTo(pool.pool, 0));
     code = cudaMallocFromPoolAsync(&data, nbytes, pool.pool, stream);
@@ -65,7 +66,6 @@ void* CudaAllocator::allocate_at(Pool& pool, size_t nbytes, int device, cudaStre
   if (code == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
     size_t free_bytes = 0, total_bytes = 0;
-    const OutsideCapture outside;
     (void)cudaMemGetInfo(&free_bytes, &total_bytes);
     const std::lock_guard lock(pool.mutex);
     fail(Status::MemoryAllocationFailed, "cannot allocate ", nbytes, " bytes on cuda:", device,
@@ -136,6 +136,7 @@ bool CudaAllocator::free_block(const Returned& returned, int device) noexcept {
     const uint64_t current_capture = current == block.stream ? capture : capture_id(current);
     const bool is_captured = capture != kNoCapture || current_capture != kNoCapture;
     if (is_captured && (capture != block.capture || current_capture != block.capture)) return false;
+    const OutsideCapture outside;
     wait_for_stream(device, block.stream, device, current);
     AOTINY_CUDA_CHECK(cudaFreeAsync(returned.data, block.stream));
   } catch (const Error&) {
