@@ -76,6 +76,21 @@ AOTINY_API AOTITorchError aoti_torch_cuda_int8_plain_mm(AtenTensorHandle self,
                                                         AtenTensorHandle zero, int64_t group_size,
                                                         AtenTensorHandle* ret0);
 
+/* Dense products into `out`, which keeps its own strides, as aoti_torch_cpu_mm_out and the others
+ * have them: fp32, fp64, fp16, bf16, of one device; accumulated in fp32 (fp64 for fp64), without
+ * TF32. cuBLAS is opened by the first of them: NotFound where there is none. */
+AOTINY_API AOTITorchError aoti_torch_cuda_mm_out(AtenTensorHandle out, AtenTensorHandle self,
+                                                 AtenTensorHandle mat2);
+AOTINY_API AOTITorchError aoti_torch_cuda_addmm_out(AtenTensorHandle out, AtenTensorHandle self,
+                                                    AtenTensorHandle mat1, AtenTensorHandle mat2,
+                                                    double beta, double alpha);
+AOTINY_API AOTITorchError aoti_torch_cuda_bmm_out(AtenTensorHandle out, AtenTensorHandle self,
+                                                  AtenTensorHandle mat2);
+AOTINY_API AOTITorchError aoti_torch_cuda_baddbmm_out(AtenTensorHandle out, AtenTensorHandle self,
+                                                      AtenTensorHandle batch1,
+                                                      AtenTensorHandle batch2, double beta,
+                                                      double alpha);
+
 #ifdef __cplusplus
 }
 #endif
