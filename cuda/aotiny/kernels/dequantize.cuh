@@ -39,4 +39,23 @@ __device__ void dequantize_block(const FormatRow& row, int64_t block, int64_t gr
   }
 }
 
+// Eight values, rounded to nearest, at a multiple of 16 bytes.
+__device__ inline void store_eight(const float* values, float* to) {
+  auto* fours = reinterpret_cast<float4*>(to);
+  fours[0] = {values[0], values[1], values[2], values[3]};
+  fours[1] = {values[4], values[5], values[6], values[7]};
+}
+
+__device__ inline void store_eight(const float* values, __half* to) {
+  alignas(16) __half2 pairs[4];
+  for (int i = 0; i < 4; ++i) pairs[i] = __floats2half2_rn(values[2 * i], values[2 * i + 1]);
+  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(pairs);
+}
+
+__device__ inline void store_eight(const float* values, __nv_bfloat16* to) {
+  alignas(16) __nv_bfloat162 pairs[4];
+  for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(pairs);
+}
+
 }  // namespace aotiny::cuda

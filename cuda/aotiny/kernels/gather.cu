@@ -11,28 +11,10 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 1 << 16;  // threads step through the rest
 
-__device__ void store(const float* values, float* to) {
-  auto* words = reinterpret_cast<float4*>(to);
-  words[0] = {values[0], values[1], values[2], values[3]};
-  words[1] = {values[4], values[5], values[6], values[7]};
-}
-
-__device__ void store(const float* values, __half* to) {
-  alignas(16) __half2 pairs[4];
-  for (int i = 0; i < 4; ++i) pairs[i] = __floats2half2_rn(values[2 * i], values[2 * i + 1]);
-  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(pairs);
-}
-
-__device__ void store(const float* values, __nv_bfloat16* to) {
-  alignas(16) __nv_bfloat162 pairs[4];
-  for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
-  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(pairs);
-}
-
 template <class T>
 __device__ void store_block(const float (&values)[32], void* out, int64_t offset) {
 #pragma unroll
-  for (int i = 0; i < 32; i += 8) store(values + i, static_cast<T*>(out) + offset + i);
+  for (int i = 0; i < 32; i += 8) store_eight(values + i, static_cast<T*>(out) + offset + i);
 }
 
 // Each thread has a block of 32 of one row at a time. All take the same branch for the dtype, and
