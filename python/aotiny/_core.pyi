@@ -202,6 +202,7 @@ def convert(
     variant: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Any: ...
+def pack_tiles(codes: Any, inner_k_tiles: int = 8) -> Tensor: ...
 
 # --- planes -----------------------------------------------------------------------------------
 

@@ -80,6 +80,36 @@ def test_we_pack_as_torch_does_byte_for_byte(case):
 
 
 @cases
+def test_pack_tiles_takes_codes_as_torch_does(case):
+    t = case.packed.shape[3] * 2
+    pairs = case.codes[:, 0::2] << 4 | case.codes[:, 1::2]
+    for codes in (pairs, case.codes.astype(np.int32), np.asfortranarray(pairs)):
+        packed = aotiny.pack_tiles(codes, t)
+        assert torch.equal(torch.from_dlpack(packed), case.packed)
+    if t == 8:
+        assert torch.equal(torch.from_dlpack(aotiny.pack_tiles(pairs)), case.packed)
+    # Rows that are not there are zeros, as torch has them.
+    part = np.array(aotiny.pack_tiles(pairs[:-3], t))
+    filled = np.vstack([pairs[:-3], np.zeros_like(pairs[:3])])
+    np.testing.assert_array_equal(part, np.array(aotiny.pack_tiles(filled, t)))
+
+
+def test_pack_tiles_refuses_what_does_not_fit():
+    def refuse(codes, t, kind, text):
+        with pytest.raises(aotiny.Error, match=text) as caught:
+            aotiny.pack_tiles(codes, t)
+        assert caught.value.name == kind
+
+    refuse(np.zeros((8, 64), np.int64), 2, "InvalidType", "int64, not uint8 or int32")
+    refuse(np.zeros(64, np.uint8), 2, "InvalidArgument", r"not \[N, K/2\]")
+    refuse(np.zeros((8, 64), np.uint8), 6, "InvalidArgument", "6 inner k-tiles")
+    refuse(np.zeros((8, 80), np.int32), 4, "InvalidArgument", "K = 80.*multiple of 64")
+    codes = np.zeros((8, 64), np.int32)
+    codes[3, 33] = 16
+    refuse(codes, 4, "InvalidArgument", r"the code at \[3, 33\] is 16, outside 0..15")
+
+
+@cases
 def test_products_agree_with_torchs_gpu_op(case):
     x = case.x.double().numpy()
     ours = torch.from_dlpack(aotiny.weight_int4pack_mm(case.x, case.weight()))

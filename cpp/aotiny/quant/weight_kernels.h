@@ -55,6 +55,16 @@ struct WeightGather {
   void* out;    // [count, K], contiguous
 };
 
+// 4-bit codes and where their tiles go (Int4TilePacked); both are contiguous.
+struct TilePacking {
+  // i32 [N, K], 0..15, or u8 [N, K/2], two a byte with the even k in the high nibble.
+  const void* codes;
+  DType dtype;
+  int64_t n, k;       // k is a multiple of 16·t
+  int inner_k_tiles;  // t: 2, 4 or 8
+  int32_t* qdata;     // [⌈N/8⌉, K/(16·t), 32, t/2]; rows from N on become zeros
+};
+
 class WeightKernels {
  public:
   virtual ~WeightKernels() = default;
@@ -65,9 +75,7 @@ class WeightKernels {
   // dequantized weight to x's dtype and accumulate in fp32.
   virtual void native_product(const WeightProduct& product, Device device) = 0;
   virtual void gather(const WeightGather& gather, Device device) = 0;
-  // codes i32 [N, K], 0..15, contiguous, to the qdata of Int4TilePacked, contiguous.
-  virtual void pack_tiles(const int32_t* codes, int64_t n, int64_t k, int inner_k_tiles,
-                          int32_t* qdata, Device device) = 0;
+  virtual void pack_tiles(const TilePacking& packing, Device device) = 0;
   // The least and the greatest of `count` >= 1 integers, contiguous, int32 or int64. Waits for the
   // stream; InvalidState while it is being captured.
   virtual std::pair<int64_t, int64_t> index_range(const void* indices, DType dtype, int64_t count,

@@ -25,10 +25,9 @@ void CudaWeightKernels::gather(const WeightGather& gather, Device device) {
   gather_rows(gather, current_stream(device.index));
 }
 
-void CudaWeightKernels::pack_tiles(const int32_t* codes, int64_t n, int64_t k, int inner_k_tiles,
-                                   int32_t* qdata, Device device) {
+void CudaWeightKernels::pack_tiles(const TilePacking& packing, Device device) {
   const DeviceGuard guard(device.index);
-  cuda::pack_tiles(codes, n, k, inner_k_tiles, qdata, current_stream(device.index));
+  cuda::pack_tiles(packing, current_stream(device.index));
 }
 
 std::pair<int64_t, int64_t> CudaWeightKernels::index_range(const void* indices, DType dtype,

@@ -10,8 +10,7 @@ class CudaWeightKernels final : public WeightKernels {
   void plain_product(const WeightProduct& product, Device device) override;
   void native_product(const WeightProduct& product, Device device) override;
   void gather(const WeightGather& gather, Device device) override;
-  void pack_tiles(const int32_t* codes, int64_t n, int64_t k, int inner_k_tiles, int32_t* qdata,
-                  Device device) override;
+  void pack_tiles(const TilePacking& packing, Device device) override;
   std::pair<int64_t, int64_t> index_range(const void* indices, DType dtype, int64_t count,
                                           Device device) override;
 };

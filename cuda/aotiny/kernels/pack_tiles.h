@@ -1,4 +1,9 @@
-// Codes to the tiles of Int4TilePacked.
+// Codes to the tiles of Int4TilePacked, which int4_tile_packed.h draws.
+//
+//   codes i32 [N, K], 0..15, or u8 [N, K/2], two a byte with the even k in the high nibble
+//   qdata i32 [⌈N/8⌉, K/(16·t), 32, t/2]; rows from N on are zeros
+//
+// t, the inner k-tiles, is 2, 4 or 8; K is a multiple of 16·t. Both are contiguous.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +12,6 @@
 
 namespace aotiny::cuda {
 
-void pack_tiles(const int32_t* codes, int64_t n, int64_t k, int inner_k_tiles, int32_t* qdata,
-                cudaStream_t stream);
+void pack_tiles(const TilePacking& packing, cudaStream_t stream);
 
 }  // namespace aotiny::cuda

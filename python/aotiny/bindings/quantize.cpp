@@ -1,4 +1,4 @@
-// aotiny.quantize and convert.
+// aotiny.quantize, convert and pack_tiles.
 #include "aotiny/quant/quantize.h"
 
 #include <optional>
@@ -6,6 +6,8 @@
 
 #include <pybind11/stl.h>
 
+#include "aotiny/shims/pack_tiles.h"
+#include "bindings.h"
 #include "weight.h"
 
 namespace aotiny::bindings {
@@ -124,6 +126,26 @@ void register_quantize(py::module_& module) {
       "    variant: one of the format's; by default the one that quantize makes\n"
       "    progress: called now and then with (rows done, rows in all)\n\n"
       "Raises aotiny.Error where the codes or the shape do not fit the format.");
+  module.def(
+      "pack_tiles",
+      [](const py::object& codes, int64_t inner_k_tiles) {
+        const Tensor tensor = to_tensor(codes, "pack_tiles: codes");
+        const auto run = [&] {
+          py::gil_scoped_release unlocked;
+          return pack_tiles(tensor, inner_k_tiles);
+        };
+        return to_python(run());
+      },
+      py::arg("codes"), py::arg("inner_k_tiles") = 8,
+      "4-bit codes in the order of Int4TilePacked, byte for byte what torch's\n"
+      "_convert_weight_to_int4pack makes, on the device where the codes are.\n\n"
+      "Args:\n"
+      "    codes: uint8 [N, K/2], two codes a byte with the even k in the high nibble, as torch's\n"
+      "        packer takes them, or int32 [N, K] with codes 0..15; any strides\n"
+      "    inner_k_tiles: t, 2, 4 or 8; K is a multiple of 16·t\n\n"
+      "Returns a Tensor int32 [⌈N/8⌉, K/(16·t), 32, t/2], the qdata of an Int4TilePacked; rows\n"
+      "from N on are zeros. Raises aotiny.Error, with the numbers, for what does not fit; on a\n"
+      "device int32 codes are checked there, which is refused while a stream is captured.");
 }
 
 }  // namespace aotiny::bindings
