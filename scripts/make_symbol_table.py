@@ -31,7 +31,7 @@ FAMILIES = [
     (r"new_|empty_|create_tensor|delete_tensor", "creation"),
     (r"proxy_executor_", "proxy"),
     (r"(cpu|cuda)_((exact_)?int\d_plain_mm|weight_)", "low-bit products"),
-    (r"(cpu|cuda)_((mm|addmm|bmm|baddbmm)_out|_weight_int4pack)", "products"),
+    (r"(cpu|cuda)_((mm|addmm|bmm|baddbmm)_out|_(convert_)?weight_(to_)?int4pack)", "products"),
     (r"cpu__scaled_dot_product", "attention"),
     (r"(cpu|cuda)_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),
     (r"aotiny_thread_exit$|aotinyerr$", "stand-ins for a model's C++ imports"),

@@ -36,11 +36,16 @@ inline void check_device_type(DeviceType type, const Tensor& tensor, const char*
           type == DeviceType::CPU ? "the CPU" : "a CUDA device");
 }
 
+// A tensor with a value, on a device of this type.
+inline Tensor& defined_on(DeviceType type, AtenTensorHandle handle, const char* name) {
+  Tensor& tensor = defined_in(handle, name);
+  check_device_type(type, tensor, name);
+  return tensor;
+}
+
 // A tensor with a value whose memory is read or written here: it must be the CPU's.
 inline Tensor& cpu_in(AtenTensorHandle handle, const char* name) {
-  Tensor& tensor = defined_in(handle, name);
-  check_device_type(DeviceType::CPU, tensor, name);
-  return tensor;
+  return defined_on(DeviceType::CPU, handle, name);
 }
 
 // An optional tensor argument: null for none, otherwise a pointer to a handle.

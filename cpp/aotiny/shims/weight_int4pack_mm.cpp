@@ -1,9 +1,8 @@
-// torch's GPU op on its tile-packed 4-bit weights, here on the CPU.
-#include "aotiny/shims/handle.h"
+#include "aotiny/shims/weight_int4pack_mm.h"
+
 #include "aotiny/shims/weight_ops.h"
 
-using namespace aotiny;
-
+namespace aotiny {
 namespace {
 
 // The format of tile-packed codes, which their last dimension tells.
@@ -25,17 +24,27 @@ FormatId tile_packed_format(const Tensor& codes) {
 
 }  // namespace
 
+AOTITorchError weight_int4pack_mm(DeviceType type, AtenTensorHandle self, AtenTensorHandle mat2,
+                                  int64_t group_size, AtenTensorHandle scales_and_zeros,
+                                  AtenTensorHandle* ret0) {
+  return guarded([&] {
+    NewHandle result(ret0, "ret0");
+    const Tensor& x = defined_on(type, self, "self");
+    const Tensor& codes = defined_on(type, mat2, "mat2");
+    const Tensor& pairs = defined_on(type, scales_and_zeros, "qScaleAndZeros");
+    require(x.ndim() == 2, Status::InvalidArgument, "self is ", x, ", not 2-dimensional");
+    result = matmul(x, Weight(tile_packed_format(codes), {codes, pairs}, group_size),
+                    Activation::Native);
+  });
+}
+
+}  // namespace aotiny
+
+using namespace aotiny;
+
 AOTITorchError aoti_torch_cpu__weight_int4pack_mm(AtenTensorHandle self, AtenTensorHandle mat2,
                                                   int64_t qGroupSize,
                                                   AtenTensorHandle qScaleAndZeros,
                                                   AtenTensorHandle* ret0) {
-  return guarded([&] {
-    NewHandle result(ret0, "ret0");
-    const Tensor& x = cpu_in(self, "self");
-    const Tensor& codes = cpu_in(mat2, "mat2");
-    const Tensor& pairs = cpu_in(qScaleAndZeros, "qScaleAndZeros");
-    require(x.ndim() == 2, Status::InvalidArgument, "self is ", x, ", not 2-dimensional");
-    result = matmul(x, Weight(tile_packed_format(codes), {codes, pairs}, qGroupSize),
-                    Activation::Native);
-  });
+  return weight_int4pack_mm(DeviceType::CPU, self, mat2, qGroupSize, qScaleAndZeros, ret0);
 }

@@ -75,6 +75,23 @@ AOTINY_API AOTITorchError aoti_torch_cuda_int8_plain_mm(AtenTensorHandle self,
                                                         AtenTensorHandle scale,
                                                         AtenTensorHandle zero, int64_t group_size,
                                                         AtenTensorHandle* ret0);
+/* torch's op on weights packed by _convert_weight_to_int4pack: self [M, K] in bf16 (as torch takes
+ * it), fp16 or fp32, any strides; mat2 int32 [N/8, K/(16*t), 32, t/2] with t = 2, 4 or 8;
+ * qGroupSize 32, 64, 128 or 256; qScaleAndZeros bf16 [K/g, N, 2], all on one CUDA device. ret0
+ * [M, N] is new, in self's dtype. A weight is rounded to self's dtype, sums are fp32. */
+AOTINY_API AOTITorchError aoti_torch_cuda__weight_int4pack_mm(AtenTensorHandle self,
+                                                              AtenTensorHandle mat2,
+                                                              int64_t qGroupSize,
+                                                              AtenTensorHandle qScaleAndZeros,
+                                                              AtenTensorHandle* ret0);
+
+/* torch's packer for it, of which torch has no C function: self uint8 [N, K/2], two codes a byte
+ * with the even k in the high nibble, or int32 [N, K] with codes 0..15; innerKTiles t is 2, 4 or 8,
+ * K a multiple of 16*t. ret0 int32 [(N + 7)/8, K/(16*t), 32, t/2] is new; rows from N on are zeros.
+ * Codes in int32 are checked, which waits for the stream: refused while it is being captured. */
+AOTINY_API AOTITorchError aoti_torch_cuda__convert_weight_to_int4pack(AtenTensorHandle self,
+                                                                      int64_t innerKTiles,
+                                                                      AtenTensorHandle* ret0);
 
 /* Dense products into `out`, which keeps its own strides, as aoti_torch_cpu_mm_out and the others
  * have them: fp32, fp64, fp16, bf16, of one device; accumulated in fp32 (fp64 for fp64), without
