@@ -75,6 +75,7 @@ AOTINY_API AOTITorchError aoti_torch_cuda_int8_plain_mm(AtenTensorHandle self,
                                                         AtenTensorHandle scale,
                                                         AtenTensorHandle zero, int64_t group_size,
                                                         AtenTensorHandle* ret0);
+
 /* torch's op on weights packed by _convert_weight_to_int4pack: self [M, K] in bf16 (as torch takes
  * it), fp16 or fp32, any strides; mat2 int32 [N/8, K/(16*t), 32, t/2] with t = 2, 4 or 8;
  * qGroupSize 32, 64, 128 or 256; qScaleAndZeros bf16 [K/g, N, 2], all on one CUDA device. ret0
