@@ -206,6 +206,29 @@ TEST_F(DequantizedMm, Stacks) {
   }
 }
 
+TEST_F(DequantizedMm, FewBlocksStepThroughAllTiles) {
+  const Weight experts = random_stack(kSome[0], 2, 300, 256, 64, 45).to(gpu());
+  for (const int64_t m : {9, 130}) {
+    const Tensor x = random_x({2, m, 256}, DType::BFloat16, 46).to(gpu());
+    const Tensor expected = bmm(x, experts, Activation::Native);
+    DequantizedMmPlan plan = plan_dequantized_mm(2, m, 300, DType::BFloat16);
+    for (const unsigned blocks : {1u, 4u, plan.blocks - 1}) {
+      const Tensor y = poisoned({2, m, 300}, DType::BFloat16);
+      plan.blocks = blocks;
+      dequantized_mm({.weight = DeviceWeight(experts),
+                      .m = m,
+                      .dtype = DType::BFloat16,
+                      .x = x.raw_data(),
+                      .x_batch = m * 256,
+                      .x_row = 256,
+                      .bias = nullptr,
+                      .y = y.raw_data()},
+                     plan, current_stream(0));
+      EXPECT_EQ(bytes_of(y), bytes_of(expected)) << blocks << " blocks for " << m << " rows";
+    }
+  }
+}
+
 TEST_F(DequantizedMm, PartsOfWeights) {
   for (const FormatId format : all_formats()) {
     const int64_t k = k_for(format, 1024), group_size = group_for(format, 64);

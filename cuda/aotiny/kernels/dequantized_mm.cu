@@ -55,9 +55,13 @@ void dequantized_mm(const WeightProduct& product, Device device, cudaStream_t st
   check("out", product.y, product.dtype);
   check("bias", product.bias, DType::Float32);
   const DeviceWeight& weight = product.weight;
-  const DequantizedMmPlan plan =
-      plan_dequantized_mm(weight.batch, product.m, weight.n, product.dtype);
-  visit_format(weight.format,
+  dequantized_mm(product, plan_dequantized_mm(weight.batch, product.m, weight.n, product.dtype),
+                 stream);
+}
+
+void dequantized_mm(const WeightProduct& product, const DequantizedMmPlan& plan,
+                    cudaStream_t stream) {
+  visit_format(product.weight.format,
                [&](auto traits) { dequantized_mm_of<decltype(traits)>(product, plan, stream); });
 }
 

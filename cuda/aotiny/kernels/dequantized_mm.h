@@ -32,6 +32,9 @@ DequantizedMmPlan plan_dequantized_mm(int64_t batch, int64_t m, int64_t n, DType
 // Of any m >= 1. Fails with InvalidArgument, with the address, for an x, y or bias that does not
 // begin at a multiple of its elements' size.
 void dequantized_mm(const WeightProduct& product, Device device, cudaStream_t stream);
+// The same by a plan for these sizes, of which `blocks` may be any number from 1 on.
+void dequantized_mm(const WeightProduct& product, const DequantizedMmPlan& plan,
+                    cudaStream_t stream);
 
 // The same for one format; dequantized_mm_*.cu have an instance for each.
 template <class Traits>
