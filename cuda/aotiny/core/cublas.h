@@ -22,7 +22,8 @@ struct CublasMatrices {
 };
 
 // C = alpha·(A x B) + beta·C for each of a batch: C [m, n], A [m, k], B [k, n], none of them empty.
-// C is not transposed, and is not read if beta is 0. Sums are fp32, or fp64 for fp64.
+// C is not transposed, and is not read if beta is 0. Sums are fp32, or fp64 for fp64; before beta·C
+// is added to it, cuBLAS may round the product to C's dtype.
 struct CublasProduct {
   DType dtype = DType::Float32;    // of A and B: fp32, fp64, fp16 or bf16
   DType c_dtype = DType::Float32;  // of C: the same, or fp32 for fp16 and bf16
