@@ -28,8 +28,9 @@ class RowsToWrite {
  public:
   RowsToWrite(const Tensor& result, int64_t dim)
       : target_(result.transpose(dim, -1)),
-        rows_(target_.is_contiguous() ? target_ : Tensor::empty(target_.sizes(), target_.dtype())) {
-  }
+        rows_(target_.is_contiguous()
+                  ? target_
+                  : Tensor::empty(target_.sizes(), target_.dtype(), target_.device())) {}
   const Tensor& rows() const { return rows_; }
   void store() const { target_.copy_(rows_); }
 

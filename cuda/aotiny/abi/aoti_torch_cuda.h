@@ -109,6 +109,22 @@ AOTINY_API AOTITorchError aoti_torch_cuda_baddbmm_out(AtenTensorHandle out, Aten
                                                       AtenTensorHandle batch2, double beta,
                                                       double alpha);
 
+/* Selection and scans, with the semantics of the functions of the same names for the CPU in
+ * aoti_torch.h. The results are new. nonzero waits for the stream, and is refused during a capture.
+ */
+AOTINY_API AOTITorchError aoti_torch_cuda_topk(AtenTensorHandle self, int64_t k, int64_t dim,
+                                               int32_t largest, int32_t sorted,
+                                               AtenTensorHandle* ret0, AtenTensorHandle* ret1);
+AOTINY_API AOTITorchError aoti_torch_cuda_sort_stable(AtenTensorHandle self, int32_t* stable,
+                                                      int64_t dim, int32_t descending,
+                                                      AtenTensorHandle* ret0,
+                                                      AtenTensorHandle* ret1);
+AOTINY_API AOTITorchError aoti_torch_cuda_cumsum(AtenTensorHandle self, int64_t dim, int32_t* dtype,
+                                                 AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_cumprod(AtenTensorHandle self, int64_t dim,
+                                                  int32_t* dtype, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_nonzero(AtenTensorHandle self, AtenTensorHandle* ret0);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,14 +1,13 @@
 #include <algorithm>
 
-#include "aotiny/core/check.h"
 #include "aotiny/kernels/convert.cuh"
 #include "aotiny/kernels/copy.h"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMaxBlocks = 1 << 16;  // threads step through the rest
 
 struct Dims {
   int count;
@@ -99,21 +98,11 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), int64_t numel, cudaStream_t stream,
-            Arguments... arguments) {
-  const int64_t blocks = std::min((numel + kThreads - 1) / kThreads, kMaxBlocks);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...));
-}
-
 template <class Bytes>
 void move(const StridedCopy& copy, int64_t numel, const Dims& dims, cudaStream_t stream) {
-  launch(move_kernel<Bytes>, numel, stream, static_cast<Bytes*>(copy.destination),
-         static_cast<const Bytes*>(copy.source), numel, dims);
+  launch(move_kernel<Bytes>, grid_for(numel, kThreads), kThreads, stream,
+         static_cast<Bytes*>(copy.destination), static_cast<const Bytes*>(copy.source), numel,
+         dims);
 }
 
 template <class T>
@@ -143,8 +132,8 @@ void copy_strided(const StridedCopy& copy, cudaStream_t stream) {
   if (copy.destination_dtype != copy.source_dtype) {
     visit_dtype(copy.destination_dtype, "copy", [&](auto tag) {
       using To = typename OnDevice<typename decltype(tag)::type>::type;
-      launch(convert_kernel<To>, numel, stream, static_cast<To*>(copy.destination), copy.source,
-             copy.source_dtype, numel, dims);
+      launch(convert_kernel<To>, grid_for(numel, kThreads), kThreads, stream,
+             static_cast<To*>(copy.destination), copy.source, copy.source_dtype, numel, dims);
     });
     return;
   }
