@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ABI_HEADER = REPOSITORY / "cpp/aotiny/abi/aoti_torch.h"
+CUDA_HEADER = REPOSITORY / "cuda/aotiny/abi/aoti_torch_cuda.h"
 SYMBOLS_FILE = REPOSITORY / "cpp/aotiny/abi/symbols.def"
 CUDA_SYMBOLS_FILE = REPOSITORY / "cuda/aotiny/abi/symbols.def"
 

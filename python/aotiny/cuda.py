@@ -27,8 +27,10 @@ __all__ = [
     "empty_pinned",
     "get_device_properties",
     "is_available",
+    "manual_seed",
     "memory_stats",
     "reset_peak",
+    "seed",
     "set_memory_limit",
     "stream",
     "synchronize",
@@ -113,6 +115,28 @@ def reset_peak(device: int | str = 0) -> None:
 def empty_cache(device: int | str = 0) -> None:
     """Waits for the device, then returns cached memory to the system."""
     _core.empty_cache(_name(device))
+
+
+def manual_seed(seed: int, device: int | str | None = None) -> None:
+    """Begins the sequence of random numbers of `seed`, of 64 bits, on the device; None for all of
+    them.
+
+    Models, and the C functions that make random numbers, draw from it. A process begins with a seed
+    that is different each time. The same draws in the same order give the same numbers, which are
+    those that torch makes after torch.cuda.manual_seed on the same GPU. A CUDA graph draws from a
+    part of the sequence of its own, and other numbers each time that it is launched; synchronise
+    before seeding while one runs. A negative seed counts as seed + 2**64.
+    """
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"a seed of {seed} does not fit 64 bits")
+    for name in range(_core.cuda_device_count()) if device is None else [device]:
+        _core.cuda_manual_seed(_name(name), seed % 2**64)
+
+
+def seed(device: int | str = 0) -> int:
+    """The seed of the device's random numbers: the last one given to manual_seed, or the one that
+    the process began with."""
+    return _core.cuda_seed(_name(device))
 
 
 def empty_pinned(shape: Sequence[int], dtype: str = "float32") -> _core.Tensor:

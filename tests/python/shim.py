@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from c_declarations import ABI_HEADER, declarations
+from c_declarations import ABI_HEADER, CUDA_HEADER, declarations
 
 C_TYPES = {
     "bool": ctypes.c_bool,
@@ -29,6 +29,7 @@ C_TYPES = {
     "double": ctypes.c_double,
     "int": ctypes.c_int,
     "intptr_t": ctypes.c_ssize_t,
+    "size_t": ctypes.c_size_t,
     **{
         f"{u}int{bits}_t": getattr(ctypes, f"c_{u}int{bits}")
         for u in ("", "u")
@@ -88,10 +89,14 @@ class Handle:
         return self.shim.dtypes[self.get("dtype")]
 
     def tensor(self) -> torch.Tensor:
-        """A copy with the same strides."""
+        """A copy with the same strides, on the CPU."""
         sizes, strides, dtype = self.sizes, self.strides, self.dtype
         if 0 in sizes:
             return torch.empty_strided(sizes, strides, dtype=dtype)
+        if self.get("device_type") != 0:
+            host = torch.empty_strided(sizes, strides, dtype=dtype)
+            self.shim.call("aoti_torch_copy_", host, self, 0)
+            return host
         span = 1 + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
         content = bytearray(ctypes.string_at(self.get("data_ptr"), span * dtype.itemsize))
         return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides)
@@ -100,10 +105,12 @@ class Handle:
 class Shim:
     """The C functions of one shared library."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *more_headers: Path):
         self.path = Path(path)
         self.library = ctypes.CDLL(str(path))
         self.declarations = declarations(ABI_HEADER)
+        for header in more_headers:
+            self.declarations |= declarations(header)
         code_of = {
             getattr(torch, name): getattr(self.library, f"aoti_torch_dtype_{name}")()
             for name in DTYPE_NAMES
@@ -136,8 +143,8 @@ class Shim:
                 dims(*tensor.stride()),
                 ctypes.c_int64(tensor.storage_offset()),
                 ctypes.c_int32(self.dtype_codes[tensor.dtype]),
-                ctypes.c_int32(0),
-                ctypes.c_int32(0),
+                ctypes.c_int32(1 if tensor.is_cuda else 0),
+                ctypes.c_int32(tensor.device.index or 0),
                 ctypes.byref(pointer),
             )
         )
@@ -211,6 +218,12 @@ def aotiny_shim() -> Shim:
         return Shim(os.environ["AOTINY_LIBRARY"])
     package = Path(importlib.util.find_spec("aotiny").origin).parent
     return Shim(next((package / "lib").glob("libaotiny.so*")))
+
+
+@cache
+def cuda_shim() -> Shim:
+    """libaotiny_cuda, with libaotiny's functions. Like torch, it works in the default stream."""
+    return Shim(aotiny_shim().path.with_name("libaotiny_cuda.so.0"), CUDA_HEADER)
 
 
 @cache

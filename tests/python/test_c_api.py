@@ -119,6 +119,19 @@ def test_version_names_and_statistics(lib):
     assert lib.aotiny_allocator_stats(b"cpu", None) == 0x12
 
 
+def test_seeds(lib):
+    seed = ctypes.c_uint64(2**64 - 3)
+    assert lib.aotiny_manual_seed(None, seed) == 0x12
+    assert lib.aotiny_manual_seed(b"cpu", seed) == 0x12
+    assert b"on the CPU" in lib.aotiny_last_error()
+    assert lib.aotiny_manual_seed(b"gpu", seed) == 0x12
+    if aotiny.cuda.is_available():
+        assert lib.aotiny_manual_seed(b"cuda:0", seed) == 0
+        assert aotiny.cuda.seed("cuda:0") == 2**64 - 3
+    else:
+        assert lib.aotiny_manual_seed(b"cuda", seed) == 0x20
+
+
 def test_proxy_calls_fail(lib):
     args = (None, 3, 0, None, 0, None)
     assert lib.aoti_torch_proxy_executor_call_function(*args) == 0x14

@@ -61,6 +61,9 @@ AOTINY_API void aotiny_string_free(char* text);
  * models that are loaded later. It stays open. */
 AOTINY_API int32_t aotiny_load_library(const char* path);
 
+/* Begins the sequence of random numbers of a seed on a CUDA device; the CPU has none. */
+AOTINY_API int32_t aotiny_manual_seed(const char* device, uint64_t seed);
+
 /* Counters of a device's allocator, in bytes and calls. */
 typedef struct AotinyAllocatorStats {
   uint64_t allocated_bytes;        /* handed out and not yet returned */

@@ -77,6 +77,11 @@ class DeviceInterface {
   // Returns once everything that was put into any stream of the device is done.
   virtual void synchronize(Device device) = 0;
 
+  // The seed of the device's random numbers, which another one each time begins with; setting it
+  // begins its sequence anew.
+  virtual void manual_seed(Device device, uint64_t seed) = 0;
+  virtual uint64_t seed(Device device) = 0;
+
   // Moves bytes from one device to another, one of which is this library's. Between host and device
   // it returns when the bytes have arrived, and waits for no other stream; with `non_blocking` it
   // may return before that if the host's memory is pinned, which must then be left alone until the

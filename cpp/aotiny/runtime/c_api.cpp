@@ -4,6 +4,7 @@
 
 #include "aotiny/abi/aotiny.h"
 #include "aotiny/core/allocator.h"
+#include "aotiny/core/device_interface.h"
 #include "aotiny/runtime/inspect.h"
 #include "aotiny/runtime/model.h"
 #include "aotiny/shims/handle.h"
@@ -105,6 +106,15 @@ void aotiny_string_free(char* text) { std::free(text); }
 
 int32_t aotiny_load_library(const char* path) {
   return guarded([&] { load_library(&given(path, "path")); });
+}
+
+int32_t aotiny_manual_seed(const char* device, uint64_t seed) {
+  return guarded([&] {
+    const Device where = parse_device(&given(device, "device"));
+    require(where != kCPU, Status::InvalidArgument,
+            "there are no random numbers on the CPU to give a seed");
+    device_interface(where.type).manual_seed(where, seed);
+  });
 }
 
 int32_t aotiny_allocator_stats(const char* device, AotinyAllocatorStats* ret_stats) {

@@ -14,6 +14,7 @@ extern "C" {
 
 typedef struct CUDAGuardOpaque* CUDAGuardHandle;
 typedef struct CUDAStreamGuardOpaque* CUDAStreamGuardHandle;
+typedef struct AtenGeneratorOpaque* AtenGeneratorHandle;
 
 /* Makes a device current. The guard is new; deleting it (null is accepted) makes the device current
  * again that was so before, whatever set_index did in between. */
@@ -124,6 +125,79 @@ AOTINY_API AOTITorchError aoti_torch_cuda_cumsum(AtenTensorHandle self, int64_t 
 AOTINY_API AOTITorchError aoti_torch_cuda_cumprod(AtenTensorHandle self, int64_t dim,
                                                   int32_t* dtype, AtenTensorHandle* ret0);
 AOTINY_API AOTITorchError aoti_torch_cuda_nonzero(AtenTensorHandle self, AtenTensorHandle* ret0);
+
+/* Random numbers from the device's generator (docs/cuda.md). The results are new. A null dtype is
+ * float32, or self's; a null layout is strided; a null device is the current one, or self's;
+ * pin_memory, if not null, points at 0; a generator is null. Uniform numbers are from `from` to
+ * below `to`, by default from 0 to below 1; normal ones have by default mean 0 and deviation 1. */
+AOTINY_API AOTITorchError aoti_torch_cuda_rand(const int64_t* size, int64_t size_len_,
+                                               int32_t* dtype, int32_t* layout, int32_t* device,
+                                               int32_t device_index_, int32_t* pin_memory,
+                                               AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_rand_generator(const int64_t* size, int64_t size_len_,
+                                                         AtenGeneratorHandle* generator,
+                                                         int32_t* dtype, int32_t* layout,
+                                                         int32_t* device, int32_t device_index_,
+                                                         int32_t* pin_memory,
+                                                         AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_rand_like(AtenTensorHandle self, int32_t* dtype,
+                                                    int32_t* layout, int32_t* device,
+                                                    int32_t device_index_, int32_t* pin_memory,
+                                                    int32_t* memory_format, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randn(const int64_t* size, int64_t size_len_,
+                                                int32_t* dtype, int32_t* layout, int32_t* device,
+                                                int32_t device_index_, int32_t* pin_memory,
+                                                AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randn_generator(const int64_t* size, int64_t size_len_,
+                                                          AtenGeneratorHandle* generator,
+                                                          int32_t* dtype, int32_t* layout,
+                                                          int32_t* device, int32_t device_index_,
+                                                          int32_t* pin_memory,
+                                                          AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randn_like(AtenTensorHandle self, int32_t* dtype,
+                                                     int32_t* layout, int32_t* device,
+                                                     int32_t device_index_, int32_t* pin_memory,
+                                                     int32_t* memory_format,
+                                                     AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_uniform(AtenTensorHandle self, double from, double to,
+                                                  AtenGeneratorHandle* generator,
+                                                  AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_normal_functional(AtenTensorHandle self, double mean,
+                                                            double std,
+                                                            AtenGeneratorHandle* generator,
+                                                            AtenTensorHandle* ret0);
+
+/* Random integers from low (or 0) to below high; a null dtype is int64, or self's. `out` is dense,
+ * and its shape is `size`. randperm's result is a permutation of 0..n-1. */
+AOTINY_API AOTITorchError aoti_torch_cuda_randint(int64_t high, const int64_t* size,
+                                                  int64_t size_len_, int32_t* dtype,
+                                                  int32_t* layout, int32_t* device,
+                                                  int32_t device_index_, int32_t* pin_memory,
+                                                  AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randint_generator(
+    int64_t high, const int64_t* size, int64_t size_len_, AtenGeneratorHandle* generator,
+    int32_t* dtype, int32_t* layout, int32_t* device, int32_t device_index_, int32_t* pin_memory,
+    AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randint_low(int64_t low, int64_t high,
+                                                      const int64_t* size, int64_t size_len_,
+                                                      int32_t* dtype, int32_t* layout,
+                                                      int32_t* device, int32_t device_index_,
+                                                      int32_t* pin_memory, AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randint_low_out(AtenTensorHandle out, int64_t low,
+                                                          int64_t high, const int64_t* size,
+                                                          int64_t size_len_);
+AOTINY_API AOTITorchError aoti_torch_cuda_randint_like(AtenTensorHandle self, int64_t high,
+                                                       int32_t* dtype, int32_t* layout,
+                                                       int32_t* device, int32_t device_index_,
+                                                       int32_t* pin_memory, int32_t* memory_format,
+                                                       AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randint_like_low_dtype(
+    AtenTensorHandle self, int64_t low, int64_t high, int32_t* dtype, int32_t* layout,
+    int32_t* device, int32_t device_index_, int32_t* pin_memory, int32_t* memory_format,
+    AtenTensorHandle* ret0);
+AOTINY_API AOTITorchError aoti_torch_cuda_randperm(int64_t n, int32_t* dtype, int32_t* layout,
+                                                   int32_t* device, int32_t device_index_,
+                                                   int32_t* pin_memory, AtenTensorHandle* ret0);
 
 #ifdef __cplusplus
 }

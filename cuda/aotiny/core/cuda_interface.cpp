@@ -24,6 +24,11 @@ CudaInterface& cuda_interface() {
   return instance;
 }
 
+CudaInterface::CudaInterface() {
+  for (int device = 0; device < cuda::device_count(); ++device)
+    generators_.push_back(std::make_unique<Generator>(device));
+}
+
 int CudaInterface::device_count() noexcept { return cuda::device_count(); }
 
 DeviceProperties CudaInterface::properties(Device device) {
@@ -75,6 +80,17 @@ void CudaInterface::wait_for_stream(Device device, void* waiting, void* stream) 
 void CudaInterface::synchronize(Device device) {
   const DeviceGuard guard(device.index);
   AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+void CudaInterface::manual_seed(Device device, uint64_t seed) {
+  generator(device).manual_seed(seed);
+}
+
+uint64_t CudaInterface::seed(Device device) { return generator(device).seed(); }
+
+Generator& CudaInterface::generator(Device device) {
+  check_device(device.index);
+  return *generators_[static_cast<size_t>(device.index)];
 }
 
 void CudaInterface::transfer(void* destination, Device destination_device, const void* source,

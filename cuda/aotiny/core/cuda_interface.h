@@ -1,8 +1,12 @@
 // The DeviceInterface of CUDA.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "aotiny/core/cuda_allocator.h"
 #include "aotiny/core/device_interface.h"
+#include "aotiny/core/generator.h"
 #include "aotiny/core/pinned.h"
 #include "aotiny/kernels/cuda_weight_kernels.h"
 
@@ -10,6 +14,8 @@ namespace aotiny::cuda {
 
 class CudaInterface final : public DeviceInterface {
  public:
+  CudaInterface();
+
   int device_count() noexcept override;
   DeviceProperties properties(Device device) override;
   int driver_version() override;
@@ -23,6 +29,10 @@ class CudaInterface final : public DeviceInterface {
   void set_current_stream(Device device, void* stream) override;
   void wait_for_stream(Device device, void* waiting, void* stream) override;
   void synchronize(Device device) override;
+
+  void manual_seed(Device device, uint64_t seed) override;
+  uint64_t seed(Device device) override;
+  Generator& generator(Device device);
 
   void transfer(void* destination, Device destination_device, const void* source,
                 Device source_device, size_t nbytes, bool non_blocking) override;
@@ -41,6 +51,7 @@ class CudaInterface final : public DeviceInterface {
   CudaAllocator allocator_;
   PinnedAllocator pinned_;
   CudaWeightKernels weight_kernels_;
+  std::vector<std::unique_ptr<Generator>> generators_;  // one a device
 };
 
 // The one of this process; never destroyed, since tensors may outlive main().

@@ -74,6 +74,13 @@ void register_cuda(py::module_& module) {
       [](const std::string& name) { cuda().allocator().reset_peak(cuda_device(name)); },
       py::arg("device"));
   module.def(
+      "cuda_manual_seed",
+      [](const std::string& name, uint64_t seed) { cuda().manual_seed(cuda_device(name), seed); },
+      py::arg("device"), py::arg("seed"));
+  module.def(
+      "cuda_seed", [](const std::string& name) { return cuda().seed(cuda_device(name)); },
+      py::arg("device"));
+  module.def(
       "cuda_empty_pinned",
       [](const std::vector<int64_t>& shape, const std::string& dtype) {
         return PyTensor{Tensor::empty_pinned(shape, parse_dtype(dtype)), false};
