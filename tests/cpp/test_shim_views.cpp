@@ -45,6 +45,52 @@ TEST_F(Views, ReinterpretRefuses) {
                  Status::InvalidArgument, "ret_new_tensor is null");
 }
 
+TEST_F(Views, PartsOfAPool) {
+  const Tensor pool = Tensor::empty(Ints{67}, DType::UInt8);
+  for (int64_t i = 0; i < 67; ++i) pool.data<uint8_t>()[i] = static_cast<uint8_t>(i);
+  const Ints sizes = {2, 3}, strides = {3, 1};
+  Handle floats, bytes, none;
+  {
+    const Handle self(pool);
+    ASSERT_EQ(aoti_torch__alloc_from_pool(self, 40, aoti_torch_dtype_int32(), 2, sizes.data(),
+                                          strides.data(), floats.out()),
+              kOk)
+        << last_error();
+    ASSERT_EQ(aoti_torch__alloc_from_pool(self, 61, aoti_torch_dtype_int8(), 2, sizes.data(),
+                                          strides.data(), bytes.out()),
+              kOk);
+    const Ints empty = {0, 3};
+    ASSERT_EQ(aoti_torch__alloc_from_pool(self, 64, aoti_torch_dtype_float64(), 2, empty.data(),
+                                          strides.data(), none.out()),
+              kOk);
+  }
+  EXPECT_EQ(floats.tensor().raw_data(), pool.data<uint8_t>() + 40);
+  EXPECT_EQ(values_of<int32_t>(floats.tensor())[5], 0x3f3e3d3c);
+  EXPECT_EQ(values_of<int8_t>(bytes.tensor()), (std::vector<int8_t>{61, 62, 63, 64, 65, 66}));
+  EXPECT_EQ(none.tensor().numel(), 0);
+
+  const Handle self(pool), gaps(pool.slice(0, 0, 67, 2)), undefined{Tensor()};
+  const auto refused = [&](const char* text, AtenTensorHandle base, int64_t offset,
+                           const int64_t* shape) {
+    expect_refused_with_null(Status::InvalidArgument, text, [&](AtenTensorHandle* ret) {
+      return aoti_torch__alloc_from_pool(base, offset, aoti_torch_dtype_int32(), 2, shape,
+                                         strides.data(), ret);
+    });
+  };
+  refused("self is null", nullptr, 0, sizes.data());
+  refused("self is undefined", undefined, 0, sizes.data());
+  refused("self is not contiguous", gaps, 0, sizes.data());
+  refused("sizes_ptr is null", self, 0, nullptr);
+  refused("offset_bytes -4 is not a multiple of 4 in 0..67", self, -4, sizes.data());
+  refused("offset_bytes 68", self, 68, sizes.data());
+  refused("offset_bytes 2 ", self, 2, sizes.data());
+  refused("at byte 44 does not lie in the 67 bytes of self", self, 44, sizes.data());
+  const Handle part(pool.slice(0, 0, 20));
+  refused("does not lie in the 20 bytes", part, 0, sizes.data());
+  const Ints huge = {INT64_MAX, INT64_MAX};
+  refused("overflows", self, 0, huge.data());
+}
+
 TEST_F(Views, AsStridedTakesTheRankAndOffsetOfItsBase) {
   const Handle base(counting().slice(1, 1, 3));
   const int64_t sizes[] = {3, 2}, strides[] = {1, 0};

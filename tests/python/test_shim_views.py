@@ -57,6 +57,14 @@ def test_clones_of_empty_tensors(name, shape):
     assert (ours.sizes, ours.strides) == (theirs.sizes, theirs.strides)
 
 
+def test_parts_of_a_pool():
+    pool = torch.arange(256, dtype=torch.uint8)
+    for dtype, offset in (torch.float32, 64), (torch.int16, 128), (torch.uint8, 3):
+        code = aotiny_shim().dtype_codes[dtype]
+        ours, theirs = both("aoti_torch__alloc_from_pool", pool, offset, code, 2, [3, 4], [5, 1])
+        assert described(ours) == described(theirs)
+
+
 def test_reinterpret_adds_to_the_offset_and_as_strided_keeps_it():
     view = torch.arange(24.0).view(4, 6)[1:, 2:]
     ours, theirs = both("aoti_torch__reinterpret_tensor", view, 2, [2, 2], [3, 1], 4)

@@ -81,7 +81,7 @@ def test_the_comparison_of_types_sees_a_difference(tmp_path):
     assert [name for name in original if original[name] != other[name]] == ["aoti_torch_get_dim"]
 
 
-CODES = re.compile(r"aoti_torch_(dtype|layout|device_type|memory_format)_\w+")
+CODES = re.compile(r"aoti_torch_(dtype|layout|device_type|memory_format)_(?!element_size)\w+")
 
 
 def test_codes_are_torchs():
@@ -89,6 +89,15 @@ def test_codes_are_torchs():
     assert len(names) > 30
     ours = {name: aotiny_shim().call(name) for name in names}
     assert ours == {name: torch_shim().call(name) for name in names}
+
+
+def test_element_sizes_are_torchs():
+    for name in (name for name in exported_symbols() if "_torch_dtype_" in name):
+        if CODES.fullmatch(name):
+            code = aotiny_shim().call(name)
+            ours = aotiny_shim().call("aoti_torch_dtype_element_size", code)
+            assert ours == torch_shim().call("aoti_torch_dtype_element_size", code) > 0
+    assert aotiny_shim().call("aoti_torch_dtype_element_size", 99) == 0
 
 
 def test_the_table_is_up_to_date():

@@ -52,6 +52,8 @@ AOTINY_API int32_t aoti_torch_dtype_float8_e4m3fnuz(void);
 AOTINY_API int32_t aoti_torch_dtype_uint16(void);
 AOTINY_API int32_t aoti_torch_dtype_uint32(void);
 AOTINY_API int32_t aoti_torch_dtype_uint64(void);
+/* The bytes of an element; 0 for a code that is none. */
+AOTINY_API size_t aoti_torch_dtype_element_size(int32_t dtype);
 AOTINY_API int32_t aoti_torch_layout_strided(void);
 AOTINY_API int32_t aoti_torch_layout_sparse_coo(void);
 AOTINY_API int32_t aoti_torch_layout_sparse_csr(void);
@@ -116,7 +118,14 @@ AOTINY_API AOTITorchError aoti_torch_create_tensor_from_blob_v2(
 /* Accepts null and never fails. */
 AOTINY_API AOTITorchError aoti_torch_delete_tensor_object(AtenTensorHandle tensor);
 
-/* Views and copies. The storage_offset of _reinterpret_tensor is added to that of `self`. */
+/* Views and copies. The storage_offset of _reinterpret_tensor is added to that of `self`.
+ * _alloc_from_pool views a part of a contiguous tensor's bytes, from offset_bytes on, as elements
+ * of another dtype. */
+AOTINY_API AOTITorchError aoti_torch__alloc_from_pool(AtenTensorHandle self, int64_t offset_bytes,
+                                                      int32_t dtype, int64_t ndim,
+                                                      const int64_t* sizes_ptr,
+                                                      const int64_t* strides_ptr,
+                                                      AtenTensorHandle* ret_new_tensor);
 AOTINY_API AOTITorchError aoti_torch__reinterpret_tensor(AtenTensorHandle self, int64_t ndim,
                                                          const int64_t* sizes_ptr,
                                                          const int64_t* strides_ptr,

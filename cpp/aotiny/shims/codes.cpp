@@ -39,6 +39,12 @@ int32_t aoti_torch_dtype_uint16() { return code(DType::UInt16); }
 int32_t aoti_torch_dtype_uint32() { return code(DType::UInt32); }
 int32_t aoti_torch_dtype_uint64() { return code(DType::UInt64); }
 
+size_t aoti_torch_dtype_element_size(int32_t dtype) {
+  size_t bytes = 0;
+  (void)aotiny::guarded([&] { bytes = aotiny::itemsize(aotiny::dtype_from_code(dtype)); });
+  return bytes;
+}
+
 // Only strided tensors exist here; the other codes let a model name what it does not use.
 int32_t aoti_torch_layout_strided() { return 0; }
 int32_t aoti_torch_layout_sparse_coo() { return 1; }

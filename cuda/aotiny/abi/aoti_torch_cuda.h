@@ -110,6 +110,12 @@ AOTINY_API AOTITorchError aoti_torch_cuda_baddbmm_out(AtenTensorHandle out, Aten
                                                       AtenTensorHandle batch2, double beta,
                                                       double alpha);
 
+/* Memory of the current device, at its current stream, from the allocator of aotiny's tensors. Null
+ * for 0 bytes, and deleting null does nothing. */
+AOTINY_API AOTITorchError aoti_torch_cuda_caching_allocator_raw_alloc(uint64_t nbytes,
+                                                                      void** ret_ptr);
+AOTINY_API AOTITorchError aoti_torch_cuda_caching_allocator_raw_delete(void* ptr);
+
 /* Selection and scans, with the semantics of the functions of the same names for the CPU in
  * aoti_torch.h. The results are new. nonzero waits for the stream, and is refused during a capture.
  */

@@ -110,6 +110,12 @@ void* CudaAllocator::allocate(size_t nbytes, Device device) {
   }
 }
 
+bool CudaAllocator::owns(const void* data, Device device) const {
+  const Pool& pool = this->pool(device);
+  const std::lock_guard lock(pool.mutex);
+  return pool.blocks.contains(const_cast<void*>(data));
+}
+
 void CudaAllocator::deallocate(void* data, size_t /*nbytes*/, Device device) noexcept {
   if (data == nullptr) return;
   Pool& pool = *pools_[static_cast<size_t>(device.index)];

@@ -26,6 +26,8 @@ class CudaAllocator final : public Allocator {
   ~CudaAllocator() override;
 
   void* allocate(size_t nbytes, Device device) override;
+  // Whether allocate() returned this address for this device, and it has not come back.
+  bool owns(const void* data, Device device) const;
   void deallocate(void* data, size_t nbytes, Device device) noexcept override;
   AllocatorStats stats(Device device) const override;
   // Waits for the device, then returns what is cached. Fails with InvalidState during a capture.
