@@ -2,6 +2,9 @@
 // itself among other rows.
 #include "aotiny/kernels/dequantized_mm.h"
 
+#include <atomic>
+#include <thread>
+
 #include "aotiny/quant/views.h"
 #include "aotiny/shims/weight_ops.h"
 #include "cuda_weights.h"
@@ -287,6 +290,37 @@ TEST_F(DequantizedMm, RunsInTheCurrentStreamAndInGraphs) {
   keep_busy(stream.get(), x.raw_data(), static_cast<size_t>(nbytes), 0x40);
   x.copy_(second);
   EXPECT_EQ(bytes_of(matmul(x, device, Activation::Native)), bytes_of(y));
+}
+
+TEST_F(DequantizedMm, ThreadsWithStreamsOfTheirOwn) {
+  std::vector<Weight> weights;
+  std::vector<Tensor> activations;
+  std::vector<std::vector<uint8_t>> expected;
+  for (const FormatId format : kSome) {
+    weights.push_back(random_weight(format, 264, 1024, 32, 85).to(gpu()));
+    activations.push_back(random_x({33, 1024}, DType::BFloat16, 86).to(gpu()));
+    const Tensor y = matmul(activations.back(), weights.back(), Activation::Native);
+    expected.push_back(bytes_of(y));
+  }
+  cuda_interface().synchronize(gpu());
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      const Stream stream(0);
+      {
+        const StreamGuard guard(0, stream.get());
+        for (size_t i = t; i < t + 60; ++i) {
+          const size_t which = i % weights.size();
+          const Tensor y = matmul(activations[which], weights[which], Activation::Native);
+          if (bytes_of(y) != expected[which]) ++wrong;
+        }
+      }
+      cuda_interface().synchronize(gpu());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0) << "of 480";
 }
 
 TEST_F(DequantizedMm, MisalignedTensorsAreRefused) {

@@ -93,8 +93,8 @@ void register_matmul(py::module_& module) {
       "    bias: [N], or None\n"
       "    out: contiguous [..., N] of x's dtype to write to, or None\n"
       "    activation: 'int8' quantizes x to int8 in blocks of 32 along K; 'native' takes it as\n"
-      "        it is and dequantizes the weight to float32; None is 'int8' for the types that\n"
-      "        have it and 'native' for Int4Plain and Int4TilePacked\n\n"
+      "        it is and dequantizes the weight to float32, on a device to x's dtype; None is\n"
+      "        'int8' for the types that have it and 'native' for Int4Plain and Int4TilePacked\n\n"
       "Returns [..., N] in x's dtype: `out` if given, otherwise a Tensor. With 'int8' a block of\n"
       "x with a NaN or an infinity makes its row NaN. A row's result does not depend on the\n"
       "other rows. Raises aotiny.Error, with the numbers, for what does not fit.");
@@ -139,8 +139,8 @@ void register_matmul(py::module_& module) {
   register_typed<Int4TilePacked>(
       module, "weight_int4pack_mm", Activation::Native,
       "matmul of an Int4TilePacked with activations as they are, the weight dequantized to\n"
-      "float32; another type of weight is a TypeError. x [..., K], bias [N] or None; returns a\n"
-      "Tensor [..., N] in x's dtype.");
+      "float32, on a device to x's dtype; another type of weight is a TypeError. x [..., K],\n"
+      "bias [N] or None; returns a Tensor [..., N] in x's dtype.");
 }
 
 }  // namespace aotiny::bindings
