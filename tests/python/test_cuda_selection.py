@@ -75,11 +75,13 @@ def test_scans(name, dtype):
         theirs = getattr(torch, name)(x, dim).cpu()
         assert (ours.dtype, ours.stride()) == (theirs.dtype, theirs.stride())
         if dtype in FLOATS:
-            # Torch adds in the dtype itself; the CPU's scan, and ours, in a wider one.
+            # Torch accumulates in the dtype itself; the CPU's scan, and ours, in a wider one. In
+            # fp64 each of up to 500 operations may round.
             exact = getattr(torch, name)(x.double(), dim).cpu()
             error = (ours.double() - exact).norm() / exact.norm()
-            assert error <= (theirs.double() - exact).norm() / exact.norm() + 1e-15
-            assert error <= torch.finfo(dtype).eps
+            rounding = 500 * torch.finfo(torch.float64).eps
+            assert error <= (theirs.double() - exact).norm() / exact.norm() + rounding
+            assert error <= max(torch.finfo(dtype).eps, rounding)
         else:
             assert torch.equal(ours, theirs)
 
@@ -88,7 +90,11 @@ def test_scans(name, dtype):
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, torch.bool], ids=str)
 def test_nonzero(layout, dtype):
     x = layouts(dtype)[layout].cuda()
-    same_bits(call("nonzero", x), torch.nonzero(x).cpu())
+    ours, theirs = call("nonzero", x), torch.nonzero(x).cpu()
+    if x.numel() == 0:  # torch's result has other strides there, which reach no element
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    else:
+        same_bits(ours, theirs)
 
 
 # --- random numbers -----------------------------------------------------------------------------
