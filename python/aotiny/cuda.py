@@ -26,11 +26,11 @@ __all__ = [
     "empty_cache",
     "empty_pinned",
     "get_device_properties",
+    "initial_seed",
     "is_available",
     "manual_seed",
     "memory_stats",
     "reset_peak",
-    "seed",
     "set_memory_limit",
     "stream",
     "synchronize",
@@ -133,7 +133,7 @@ def manual_seed(seed: int, device: int | str | None = None) -> None:
         _core.cuda_manual_seed(_name(name), seed % 2**64)
 
 
-def seed(device: int | str = 0) -> int:
+def initial_seed(device: int | str = 0) -> int:
     """The seed of the device's random numbers: the last one given to manual_seed, or the one that
     the process began with."""
     return _core.cuda_seed(_name(device))

@@ -127,7 +127,7 @@ def test_seeds(lib):
     assert lib.aotiny_manual_seed(b"gpu", seed) == 0x12
     if aotiny.cuda.is_available():
         assert lib.aotiny_manual_seed(b"cuda:0", seed) == 0
-        assert aotiny.cuda.seed("cuda:0") == 2**64 - 3
+        assert aotiny.cuda.initial_seed("cuda:0") == 2**64 - 3
     else:
         assert lib.aotiny_manual_seed(b"cuda", seed) == 0x20
 

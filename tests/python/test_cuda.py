@@ -40,7 +40,7 @@ def test_every_function_says_what_is_missing():
         lambda: cuda.empty_pinned([2]), lambda: cuda.stream(0).__enter__(),
         lambda: tensor.to("cuda"), lambda: tensor.to("cuda:3"),
         lambda: aotiny.empty([2], device="cuda"), lambda: aotiny.allocator_stats("cuda:0"),
-        lambda: cuda.manual_seed(1), lambda: cuda.manual_seed(1, 0), cuda.seed,
+        lambda: cuda.manual_seed(1), lambda: cuda.manual_seed(1, 0), cuda.initial_seed,
     ):  # fmt: skip
         with pytest.raises(aotiny.Error) as caught:
             call()

@@ -195,9 +195,9 @@ def test_draws_of_all_kinds_in_turn_are_torchs(seed):
 
 def test_seeds():
     aotiny.cuda.manual_seed(-1)
-    assert aotiny.cuda.seed() == 2**64 - 1
+    assert aotiny.cuda.initial_seed() == 2**64 - 1
     aotiny.cuda.manual_seed(7, "cuda:0")
-    assert aotiny.cuda.seed("cuda:0") == 7
+    assert aotiny.cuda.initial_seed("cuda:0") == 7
     for seed in 2**64, -(2**63) - 1:
         with pytest.raises(ValueError, match="64 bits"):
             aotiny.cuda.manual_seed(seed)
@@ -206,7 +206,7 @@ def test_seeds():
     with pytest.raises(aotiny.Error, match="no device cuda:99"):
         aotiny.cuda.manual_seed(1, 99)
     with pytest.raises(aotiny.Error, match="not a CUDA device"):
-        aotiny.cuda.seed("cpu")
+        aotiny.cuda.initial_seed("cpu")
 
 
 def test_refusals_reach_python():
