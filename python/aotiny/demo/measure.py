@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-COLD_STARTS = {"aotiny": 7, "torch": 3}
+COLD_STARTS = {"aotiny": 7, "torch": 3, "eager": 3}
 _PROGRAM = "from aotiny.demo.worker import main; main()"
 _TIMEOUT_S = 300
 
@@ -23,17 +23,21 @@ class Measurement:
     cold_start_ms: float
     latency_ms: dict[str, float]
     peak_rss_mb: float
+    device_memory_mb: float | None  # None on the CPU
     package_mb: float
     embeddings: object  # fp32 [sentences, 384], unit length
     queries: object  # fp32 [queries, 384], unit length
 
     def as_json(self) -> dict:
         keys = ("name", "cosine_mean", "cosine_min", "cold_start_ms", "latency_ms")
-        return {key: getattr(self, key) for key in (*keys, "peak_rss_mb", "package_mb")}
+        found = {key: getattr(self, key) for key in (*keys, "peak_rss_mb", "package_mb")}
+        if self.device_memory_mb is not None:
+            found["device_memory_mb"] = self.device_memory_mb
+        return found
 
 
-def _start(runner: str, package: Path, inputs: Path, mode: str) -> dict:
-    command = [sys.executable, "-c", _PROGRAM, runner, str(package), str(inputs)]
+def _start(runner: str, package: Path, inputs: Path, mode: str, device: str = "cpu") -> dict:
+    command = [sys.executable, "-c", _PROGRAM, runner, str(package), device, str(inputs)]
     worker = subprocess.run(
         [*command, str(time.monotonic_ns()), mode],
         capture_output=True,
@@ -51,6 +55,7 @@ def measure(
     runner: str,
     package: Path,
     inputs: Path,
+    device: str,
     reference,
     announce: Callable[[str], None],
 ) -> Measurement:
@@ -59,9 +64,10 @@ def measure(
 
     announce(f"running {name} in a fresh process")
     # The full run comes first: it also brings the package into the page cache for the cold starts.
-    full = _start(runner, package, inputs, "full")
+    full = _start(runner, package, inputs, "full", device)
     cold = [
-        _start(runner, package, inputs, "cold")["cold_start_ms"] for _ in range(COLD_STARTS[runner])
+        _start(runner, package, inputs, "cold", device)["cold_start_ms"]
+        for _ in range(COLD_STARTS[runner])
     ]
     rows = np.frombuffer(bytes.fromhex(full["embeddings"]), np.float32)
     rows = rows.reshape(-1, reference.shape[1])
@@ -76,6 +82,7 @@ def measure(
         cold_start_ms=statistics.median(cold),
         latency_ms=full["latency_ms"],
         peak_rss_mb=full["peak_rss_mb"],
+        device_memory_mb=full["device_memory_mb"],
         package_mb=package.stat().st_size / 1e6,
         embeddings=embeddings,
         queries=queries,

@@ -36,7 +36,10 @@ class Layer(nn.Module):
 
 
 class MiniLM(nn.Module):
-    """ids, mask int64 [batch, seq] (mask 1 where a token counts) -> fp32 [batch, 384]."""
+    """ids, mask int64 [batch, seq] (mask 1 where a token counts) -> fp32 [batch, 384].
+
+    Pooling and normalisation are in fp32, whatever dtype the layers have.
+    """
 
     def __init__(self):
         super().__init__()
@@ -53,7 +56,7 @@ class MiniLM(nn.Module):
         bias = (1 - kept)[:, None, None, :] * MASKED
         for layer in self.layers:
             x = layer(x, bias)
-        kept = kept[:, :, None]
+        x, kept = x.float(), kept.float()[:, :, None]
         return F.normalize((x * kept).sum(1) / kept.sum(1).clamp(min=1e-9), dim=1)
 
 

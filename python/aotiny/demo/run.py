@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from . import corpus, packages, report
-from .files import cache_key, cache_root, require_extra
+from .files import cache_key, cache_root, model_dir, require_extra
 from .measure import measure
 
 
-def run_demo(cache_dir: str | None = None, as_json: bool = False) -> None:
+def run_demo(cache_dir: str | None = None, as_json: bool = False, device: str = "cpu") -> None:
     """Exports what is missing, measures in fresh processes and prints to stdout.
 
     With as_json stdout gets one JSON object and nothing else; progress goes to stderr always.
@@ -18,39 +18,42 @@ def run_demo(cache_dir: str | None = None, as_json: bool = False) -> None:
     require_extra()
     import numpy as np
 
+    import aotiny
     from aotiny.exporter.target import choose_target, host_features
 
     def announce(what: str) -> None:
         print(f"aotiny demo: {what}", file=sys.stderr, flush=True)
 
+    described = device
+    if device != "cpu":
+        found = aotiny.cuda.get_device_properties(device)  # or it says what is missing
+        described = "{name} {compute_capability}".format(**found)
+        announce(f"on {device}, {described}")
     target = choose_target(None, host_features()).march
-    folder = cache_root(cache_dir) / f"demo-{cache_key(target)}"
+    folder = cache_root(cache_dir) / f"demo-{cache_key(target, described)}"
     announce(f"packages are kept in {folder}")
     tokens = corpus.tokenize()
-    packages.prepare(folder, target, tokens, announce)
+    packages.prepare(folder, target, device, tokens, announce)
     reference = np.load(folder / packages.REFERENCE)
 
+    # name -> (runner, what it loads)
+    runs = {
+        name: ("aotiny", packages.package_path(folder, name)) for name in packages.variants(device)
+    }
+    peers = {"torch": ("torch", packages.package_path(folder, packages.TORCH_PACKAGE))}
+    if device != "cpu":
+        peers["eager"] = ("eager", model_dir() / "model.safetensors")
     with tempfile.TemporaryDirectory(prefix="aotiny-demo-") as inputs:
         corpus.write(tokens, Path(inputs))
-        rows = [
-            measure(
-                name,
-                "torch" if name == packages.TORCH_PACKAGE else "aotiny",
-                packages.package_path(folder, name),
-                Path(inputs),
-                reference,
-                announce,
-            )
-            for name in (*packages.VARIANTS, packages.TORCH_PACKAGE)
-        ]
-    *variants, torch_row = rows
+        rows = {
+            name: measure(name, runner, path, Path(inputs), device, reference, announce)
+            for name, (runner, path) in {**runs, **peers}.items()
+        }
+    variants = [rows[name] for name in runs]
+    others = [rows[name] for name in peers]
     if as_json:
-        print(
-            json.dumps(
-                {"variants": [v.as_json() for v in variants], "torch": torch_row.as_json()},
-                indent=1,
-            )
-        )
+        result = {"variants": [v.as_json() for v in variants]}
+        print(json.dumps({**result, **{v.name: v.as_json() for v in others}}, indent=1))
     else:
-        lines = [*report.search_lines(variants), "", *report.table_lines(variants, torch_row)]
+        lines = [*report.search_lines(variants), "", *report.table_lines(variants, others, device)]
         print("\n".join(lines))

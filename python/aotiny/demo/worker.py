@@ -1,9 +1,11 @@
 """The measured process: loads one package, embeds the sentences, reports.
 
-Started as: python -c "from aotiny.demo.worker import main; main()" RUNNER PACKAGE FOLDER START MODE
-RUNNER is aotiny or torch; START the parent's monotonic clock in ns just before it started us; MODE
-is `cold` (stop after the first embedding) or `full`. What is imported before the first embedding
-counts, so this file reads its inputs itself rather than through numpy.
+Started as: python -c "from aotiny.demo.worker import main; main()" RUNNER PACKAGE DEVICE FOLDER
+START MODE. RUNNER is aotiny, torch (its loader) or eager (the module in torch); START the parent's
+monotonic clock in ns just before it started us; MODE is `cold` (stop after the first embedding) or
+`full`. What is imported before the first embedding counts, so this file reads its inputs itself
+rather than through numpy. A run begins with token ids and ends with embeddings, both in the host's
+memory.
 """
 
 import sys
@@ -30,29 +32,49 @@ def read_npy(path: str):
     return memoryview(content)[begin:].cast("q", shape)
 
 
-def load_aotiny(package: str):
+def load_aotiny(package: str, device: str):
     import aotiny
 
-    model = aotiny.Model(package)
+    model = aotiny.Model(package, device=device)
 
     def run(pair):
-        (embedding,) = model(*map(aotiny.Tensor, pair))
-        return embedding
+        (embedding,) = model(*(aotiny.Tensor(part).to(device) for part in pair))
+        return embedding.to("cpu")
 
     return run, lambda tensor: bytes(memoryview(tensor))
 
 
-def load_torch(package: str):
+def run_in_torch(model, device: str):
     import torch
-
-    model = torch._inductor.aoti_load_package(package)
 
     def run(pair):
         shape = pair[0].shape
+        parts = (torch.frombuffer(part, dtype=torch.int64).view(shape) for part in pair)
         with torch.inference_mode():
-            return model(*(torch.frombuffer(x, dtype=torch.int64).view(shape) for x in pair))
+            return model(*(part.to(device) for part in parts)).cpu()
 
     return run, lambda tensor: bytes(tensor.numpy())
+
+
+def load_torch(package: str, device: str):
+    import torch
+
+    return run_in_torch(torch._inductor.aoti_load_package(package), device)
+
+
+def load_eager(package: str, device: str):
+    from aotiny.demo import minilm
+
+    return run_in_torch(minilm.load().to(device), device)
+
+
+def free_device_bytes(device: str) -> int:
+    """What the GPU has left, for every process together; 0 for the CPU."""
+    if device == "cpu":
+        return 0
+    import aotiny
+
+    return aotiny.cuda.get_device_properties(device)["free_bytes"]
 
 
 def peak_rss_mb() -> float:
@@ -76,8 +98,11 @@ def median_ms(run, pairs: list, count: int) -> float:
 
 
 def main() -> None:
-    runner, package, folder, start, mode = sys.argv[1:6]
-    run, to_bytes = {"aotiny": load_aotiny, "torch": load_torch}[runner](package)
+    runner, package, device, folder, start, mode = sys.argv[1:7]
+    load = {"aotiny": load_aotiny, "torch": load_torch, "eager": load_eager}[runner]
+    # Asking makes the CUDA context, whose memory then does not count.
+    free_before = free_device_bytes(device) if mode == "full" else 0
+    run, to_bytes = load(package, device)
 
     def read(name: str):
         return tuple(read_npy(f"{folder}/{name}.{part}.npy") for part in ("ids", "mask"))
@@ -108,6 +133,9 @@ def main() -> None:
             "32": median_ms(run, [b for b in batches if b[0].shape[0] == 32], BATCH_RUNS),
         }
         result["peak_rss_mb"] = peak_rss_mb()
+        # Allocators keep what they once had.
+        taken = (free_before - free_device_bytes(device)) / 1e6
+        result["device_memory_mb"] = None if device == "cpu" else taken
         result["embeddings"] = embeddings.hex()
     if runner == "aotiny":
         with open("/proc/self/maps") as maps:

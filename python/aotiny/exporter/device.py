@@ -70,7 +70,10 @@ def choose_device(
 
 
 def is_on(device: torch.device, module: nn.Module) -> bool:
-    return all(t.device == device for t in chain(module.parameters(), module.buffers()))
+    """Whether all tensors of the module are on the device, plain attributes included."""
+    attributes = (value for part in module.modules() for value in vars(part).values())
+    tensors = (value for value in attributes if isinstance(value, torch.Tensor))
+    return all(t.device == device for t in chain(module.parameters(), module.buffers(), tensors))
 
 
 def move(module: nn.Module, device: torch.device) -> None:
