@@ -91,7 +91,7 @@ def test_scans(name, dtype):
 def test_nonzero(layout, dtype):
     x = layouts(dtype)[layout].cuda()
     ours, theirs = call("nonzero", x), torch.nonzero(x).cpu()
-    if x.numel() == 0:  # torch's result has other strides there, which reach no element
+    if theirs.numel() == 0:  # its strides, which reach no element, depend on the device in torch
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
     else:
         same_bits(ours, theirs)
