@@ -321,9 +321,10 @@ def _to_copy(
 ):  # fmt: skip
     device = self.device if device is None else torch.device(device)
     if device.type not in DEVICES or pin_memory or layout not in (None, torch.strided):
-        where = f"{layout or ''} {device}{' in pinned memory' if pin_memory else ''}".strip()
+        kind = "" if layout in (None, torch.strided) else f", {layout}"
         raise NotImplementedError(
-            f"to: a quantized weight is on the CPU or a CUDA device, not on {where}"
+            "to: a quantized weight is on the CPU or a CUDA device, not on "
+            f"{device}{kind}{', in pinned memory' if pin_memory else ''}"
         )
     if dtype is not None and dtype not in FLOATS:
         raise NotImplementedError(f"to: a quantized weight stands for floats, not {dtype}")
@@ -423,7 +424,7 @@ def _copy(self, src, non_blocking=False):
         )
     if self.readonly:
         raise NotImplementedError("copy_: the weight's memory cannot be written; clone() it")
-    source = src if src.device == self.device else src.to(self.device)
+    source = src if src.device == self.device else _to_copy(src, device=self.device)
     with in_torch_stream(self.device):
         self.weight().copy_(source.weight())
     return self
