@@ -106,6 +106,21 @@ def test_embedding(format, dtype):
     assert torch.equal(F.embedding(ids, w).cpu(), F.embedding(ids.cpu(), w.cpu()))
 
 
+def test_indices_out_of_bounds():
+    w = weight().to(DEVICE)
+    for bad in (40, -1):
+        ids = torch.tensor([0, bad], device=DEVICE)
+        with pytest.raises(aotiny.Error, match=f"{bad}.*40|40.*{bad}"):
+            F.embedding(ids, w)
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):  # nobody can look at the indices now
+        rows = F.embedding(ids, w)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(rows[0], w.dequantize()[0]) and rows[1].isnan().all()
+
+
 def test_devices_do_not_mix():
     here, there = weight(), weight().to(DEVICE)
     x, ids = values(3, 256), torch.tensor([0, 1])
