@@ -81,6 +81,11 @@ class Decoder(nn.Module):
         return self.head(rms_norm(x, self.norm))[0]
 
 
+# What the decoder has learnt to say: after PROMPT tokens of it, the rest.
+SENTENCE = torch.randperm(VOCABULARY, generator=torch.Generator().manual_seed(3))[:58].tolist()
+PROMPT = 8
+
+
 def decoder(dtype=torch.bfloat16) -> Decoder:
     torch.manual_seed(11)
     with torch.no_grad():
@@ -88,30 +93,40 @@ def decoder(dtype=torch.bfloat16) -> Decoder:
         for layer in model.layers:  # as much to say as the embedding has
             layer.out.weight *= 3
             layer.down.weight *= 3
+        _learn(model)
     return model.eval()
+
+
+def _learn(model: Decoder) -> None:
+    """Gives the head the smallest change with which SENTENCE follows its beginning, by far.
+
+    The tokens of a model without a favourite hang on the last bit: where activations are rounded to
+    8 bits, compiled and eager torch, both right, soon say different ones.
+    """
+    states = []
+    hook = model.head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0][0]))
+    for position, token in enumerate(SENTENCE[:-1]):
+        model(torch.tensor([token]), torch.tensor([position]))
+    hook.remove()
+    lift = torch.zeros(len(states), VOCABULARY)
+    lift[range(len(states)), SENTENCE[1:]] = 5.0
+    model.head.weight += (torch.linalg.pinv(torch.stack(states)) @ lift).T
+    for layer in model.layers:
+        layer.keys.zero_()
+        layer.values.zero_()
 
 
 def example():
     return torch.tensor([5]), torch.tensor([0])
 
 
-def greedy(step, prompt, count: int = 50) -> tuple[list[int], list]:
+def greedy(step, count: int = 50) -> tuple[list[int], list]:
     """Tokens and logits that step(token, position) gives after the prompt, each the likeliest."""
     tokens, logits = [], []
-    for position in range(len(prompt) + count - 1):
-        token = prompt[position] if position < len(prompt) else tokens[-1]
+    for position in range(PROMPT + count - 1):
+        token = SENTENCE[position] if position < PROMPT else tokens[-1]
         found = step(token, position)
-        if position >= len(prompt) - 1:
+        if position >= PROMPT - 1:
             tokens.append(int(found.argmax()))
             logits.append(found)
     return tokens, logits
-
-
-# By what the products are done in. Each was looked for until, in 50 steps, the likeliest token led
-# the next one by more than 2 % of the logits' standard deviation, which is more than roundings
-# move them: then everybody who computes the same model says the same tokens. At least 25 differ.
-PROMPTS = {
-    "bf16": (867, 206, 2031, 1725),
-    "int4": (2041, 1928, 307, 1085),
-    "int6": (1894, 1077, 518, 1882),
-}

@@ -65,7 +65,8 @@ def test_affine(name, cuda_package):
     model, module = aotiny.Model(cuda_package(name), device=DEVICE), eager(name)
     for rows in (1, 3, 64):
         x = random(rows, 16)
-        assert torch.equal(call(model, x), expected(module, x))
+        # Compiled code multiplies and adds in one step.
+        assert distance(call(model, x), expected(module, x)) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp-triton"])
@@ -154,21 +155,16 @@ def steps_of(run):
 
 @pytest.mark.parametrize("name", ["bf16", "triton", "int4", "int6"])
 def test_decoder_says_the_same_tokens_as_torch(name, cuda_package):
-    name, kind = f"decoder-{name}", "bf16" if name == "triton" else name
+    name = f"decoder-{name}"
     model, module = aotiny.Model(cuda_package(name), device=DEVICE), eager(name)
-    prompt = cuda_decoder.PROMPTS[kind]
-    wanted, logits = cuda_decoder.greedy(steps_of(lambda *i: expected(module, *i)), prompt)
-    said, ours = cuda_decoder.greedy(steps_of(lambda *i: call(model, *i)), prompt)
+    wanted, logits = cuda_decoder.greedy(steps_of(lambda *i: expected(module, *i)))
+    said, ours = cuda_decoder.greedy(steps_of(lambda *i: call(model, *i)))
+    assert said == wanted == cuda_decoder.SENTENCE[cuda_decoder.PROMPT :] and len(set(said)) == 50
     logits, ours = torch.stack(logits), torch.stack(ours)
-    first, second = logits.topk(2).values.T
-    summary = (
-        f"lead {float((first - second).min() / logits.std()):.4f}, largest difference "
-        f"{float((ours - logits).abs().max() / logits.std()):.4f} of {float(logits.std()):.3f}"
-    )
-    print(name, summary)
-    assert len(wanted) == 50 and len(set(wanted)) >= 20, summary
-    assert said == wanted, summary
-    assert distance(ours, logits) < 2**-7, summary
+    # Where activations are rounded to 8 bits, the last bit of what comes in decides about a whole
+    # step of 1/127, and the differences of one layer make those of the next.
+    quantized = "quantize" in CASES[name].options
+    assert distance(ours, logits) < (2**-5 if quantized else 2**-7)
 
 
 TORCH_LOADS = """
@@ -180,16 +176,14 @@ model = torch._inductor.aoti_load_package(sys.argv[1])
 def run(*inputs):
     out = model(*inputs)
     return out if isinstance(out, torch.Tensor) else out[0]
-print(cuda_decoder.greedy(steps_of(run), cuda_decoder.PROMPTS["bf16"])[0])
+print(cuda_decoder.greedy(steps_of(run))[0])
 """
 
 
 def test_torch_runs_the_package_too(cuda_package, run_python):
     """With libtorch's symbols global, as a package that names no library needs."""
     model = aotiny.Model(cuda_package("decoder-triton"), device=DEVICE)
-    said, _ = cuda_decoder.greedy(
-        steps_of(lambda *i: call(model, *i)), cuda_decoder.PROMPTS["bf16"]
-    )
+    said, _ = cuda_decoder.greedy(steps_of(lambda *i: call(model, *i)))
     environment = {**os.environ, "TORCH_USE_RTLD_GLOBAL": "1"}
     here = os.path.dirname(__file__)
     printed = run_python(TORCH_LOADS, cuda_package("decoder-triton"), here, env=environment)

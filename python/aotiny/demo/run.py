@@ -45,12 +45,16 @@ def run_demo(cache_dir: str | None = None, as_json: bool = False, device: str = 
         peers["eager"] = ("eager", model_dir() / "model.safetensors")
     with tempfile.TemporaryDirectory(prefix="aotiny-demo-") as inputs:
         corpus.write(tokens, Path(inputs))
-        rows = {
-            name: measure(name, runner, path, Path(inputs), device, reference, announce)
-            for name, (runner, path) in {**runs, **peers}.items()
-        }
+        rows = {}
+        for name, (runner, path) in {**runs, **peers}.items():
+            try:
+                rows[name] = measure(name, runner, path, Path(inputs), device, reference, announce)
+            except RuntimeError as error:
+                if name in runs:
+                    raise
+                announce(f"no row for {name}: {error}")
     variants = [rows[name] for name in runs]
-    others = [rows[name] for name in peers]
+    others = [rows[name] for name in peers if name in rows]
     if as_json:
         result = {"variants": [v.as_json() for v in variants]}
         print(json.dumps({**result, **{v.name: v.as_json() for v in others}}, indent=1))

@@ -68,13 +68,17 @@ def load_eager(package: str, device: str):
     return run_in_torch(minilm.load().to(device), device)
 
 
-def free_device_bytes(device: str) -> int:
+def free_device_bytes(runner: str, device: str) -> int:
     """What the GPU has left, for every process together; 0 for the CPU."""
     if device == "cpu":
         return 0
-    import aotiny
+    if runner == "aotiny":
+        import aotiny
 
-    return aotiny.cuda.get_device_properties(device)["free_bytes"]
+        return aotiny.cuda.get_device_properties(device)["free_bytes"]
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def peak_rss_mb() -> float:
@@ -101,7 +105,7 @@ def main() -> None:
     runner, package, device, folder, start, mode = sys.argv[1:7]
     load = {"aotiny": load_aotiny, "torch": load_torch, "eager": load_eager}[runner]
     # Asking makes the CUDA context, whose memory then does not count.
-    free_before = free_device_bytes(device) if mode == "full" else 0
+    free_before = free_device_bytes(runner, device) if mode == "full" else 0
     run, to_bytes = load(package, device)
 
     def read(name: str):
@@ -134,7 +138,7 @@ def main() -> None:
         }
         result["peak_rss_mb"] = peak_rss_mb()
         # Allocators keep what they once had.
-        taken = (free_before - free_device_bytes(device)) / 1e6
+        taken = (free_before - free_device_bytes(runner, device)) / 1e6
         result["device_memory_mb"] = None if device == "cpu" else taken
         result["embeddings"] = embeddings.hex()
     if runner == "aotiny":
