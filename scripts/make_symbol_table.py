@@ -35,7 +35,7 @@ FAMILIES = [
     (r"cpu__scaled_dot_product", "attention"),
     (r"(cpu|cuda)_(topk|sort|cumsum|cumprod|nonzero)", "selection and scans"),
     (r"cuda_(rand|uniform|normal)", "random numbers"),
-    (r"aotiny_thread_exit$|aotinyerr$", "stand-ins for a model's C++ imports"),
+    (r"aotiny_thread_exit$|aotinyerr$|aotinyModuleLoad$", "stand-ins for a model's imports"),
     (r"aotiny_", "aotiny's own API"),
 ]
 # Torch 2.13's headers declare these, for cpu_ and cuda_ both, and torch 2.11's do not. All others

@@ -16,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLibraryName = "libaotiny_cuda.so.0";
-
 std::string linker_message() {
   const char* text = ::dlerror();
   return text != nullptr ? text : "no reason given";
@@ -45,9 +43,11 @@ void open_missing_runtime(const std::string& complaint) {
                        .major = std::atoi(complaint.c_str() + kRuntime.size())});
 }
 
+// Every call opens the library that is open already, once there is one, and it stays open: its
+// allocator outlives the last tensor.
 void* open_library() {
   const fs::path own = own_folder();
-  const fs::path path = own / kLibraryName;
+  const fs::path path = own / kCudaLibrary;
   std::error_code ignored;
   require(fs::exists(path, ignored), Status::NotFound,
           "CUDA is not available: this aotiny was built without it (there is no ", path.string(),
@@ -63,9 +63,9 @@ void* open_library() {
 }
 
 DeviceInterface& open_interface() {
-  void* library = open_library();  // stays open: its allocator outlives the last tensor
+  void* library = open_library();
   const auto open = reinterpret_cast<OpenDeviceLibrary>(::dlsym(library, kOpenDeviceLibrary));
-  require(open != nullptr, Status::NotFound, "CUDA is not available: ", kLibraryName, " has no ",
+  require(open != nullptr, Status::NotFound, "CUDA is not available: ", kCudaLibrary, " has no ",
           kOpenDeviceLibrary);
   DeviceInterface* found = nullptr;
   const int32_t code = open(AOTINY_VERSION, &found);
@@ -87,6 +87,35 @@ DeviceInterface& device_interface(DeviceType type) {
   DeviceInterface& opened = open_interface();
   g_cuda.store(&opened, std::memory_order_release);
   return opened;
+}
+
+void* device_library(DeviceType type) {
+  require(type == DeviceType::CUDA, Status::InvalidArgument, "the CPU has no device library");
+  const std::lock_guard lock(g_opening);
+  return open_library();
+}
+
+DeviceScope::DeviceScope(Device device) : device_(device) {
+  if (device.type == DeviceType::CPU) return;
+  DeviceInterface& found = device_interface(device.type);
+  previous_ = found.exchange_current(device.index);
+  interface_ = &found;
+}
+
+DeviceScope::DeviceScope(Device device, void* stream) : DeviceScope(device) {
+  if (interface_ == nullptr) return;
+  previous_stream_ = interface_->current_stream(device_);
+  interface_->set_current_stream(device_, stream);
+  has_stream_ = true;
+}
+
+DeviceScope::~DeviceScope() {
+  if (interface_ == nullptr) return;
+  try {
+    if (has_stream_) interface_->set_current_stream(device_, previous_stream_);
+    interface_->exchange_current(previous_);
+  } catch (const Error&) {  // the device is ruined, which the next call will say
+  }
 }
 
 }  // namespace aotiny

@@ -7,11 +7,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "aotiny/core/allocator.h"
 #include "aotiny/core/device.h"
+#include "aotiny/core/device_stream.h"
 #include "aotiny/core/dtype.h"
 
 namespace aotiny {
@@ -82,12 +85,36 @@ class DeviceInterface {
   virtual void manual_seed(Device device, uint64_t seed) = 0;
   virtual uint64_t seed(Device device) = 0;
 
+  virtual std::unique_ptr<DeviceStream> make_stream(Device device) = 0;
+  virtual std::unique_ptr<DeviceEvent> make_event(Device device) = 0;
+  // Runs `work` on this thread with the stream, one of make_stream's, as the current one; what it
+  // puts there is recorded instead of run. If `work` throws, or does what cannot be recorded,
+  // recording ends, nothing of it is kept, and the failure is thrown. `work` may be called several
+  // times: what another thread does can spoil a recording.
+  virtual std::unique_ptr<DeviceGraph> record(Device device, void* stream,
+                                              const std::function<void()>& work) = 0;
+
+  // Makes the device of this index the one that code which names none works on, on this thread, and
+  // its driver ready for that thread; returns the index of the one before. Compiled models rely on
+  // it. See DeviceScope.
+  virtual int exchange_current(int index) = 0;
+  // Where the modules go that compiled code which would never unload them loads on this thread:
+  // into a list, or nowhere while that is null. Returns the list before.
+  virtual std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept = 0;
+  virtual void unload_modules(const std::vector<void*>& modules) noexcept = 0;
+  // Clears what a failed call of somebody else's code left behind. The sentence of an error that
+  // has ruined the device for this process, otherwise "".
+  virtual std::string take_error(Device device) noexcept = 0;
+
   // Moves bytes from one device to another, one of which is this library's. Between host and device
   // it returns when the bytes have arrived, and waits for no other stream; with `non_blocking` it
   // may return before that if the host's memory is pinned, which must then be left alone until the
   // stream is synchronised.
   virtual void transfer(void* destination, Device destination_device, const void* source,
                         Device source_device, size_t nbytes, bool non_blocking) = 0;
+  // From any memory of the host, a part at a time through pinned memory; returns when the bytes
+  // have arrived. For large amounts, such as weights in a mapped file.
+  virtual void upload(void* destination, Device device, const void* source, size_t nbytes) = 0;
   // Within one device.
   virtual void copy(const StridedCopy& copy, Device device) = 0;
   virtual void zero(void* data, size_t nbytes, Device device) = 0;
@@ -103,6 +130,31 @@ class DeviceInterface {
 // sentence that says which piece is missing: the library, the CUDA runtime, the driver, the GPU.
 // A failure is not kept: the next call tries again.
 DeviceInterface& device_interface(DeviceType type);
+
+// The handle that dlopen gave for the device library, whose symbols can be looked up where there is
+// no device, or no driver, to work with. Fails with NotFound if it cannot be opened.
+void* device_library(DeviceType type);
+
+// For a scope, on this thread, a device is the one that compiled code finds current; with a stream,
+// that is its current one too. Does nothing for the CPU.
+class DeviceScope {
+ public:
+  explicit DeviceScope(Device device);
+  DeviceScope(Device device, void* stream);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  Device device_;
+  DeviceInterface* interface_ = nullptr;  // null for the CPU
+  int previous_ = 0;
+  bool has_stream_ = false;
+  void* previous_stream_ = nullptr;
+};
+
+// The soname of the CUDA library, by which models depend on it.
+inline constexpr const char* kCudaLibrary = "libaotiny_cuda.so.0";
 
 // The function of this name in a device library hands its interface out. It fails for a libaotiny
 // of another version, and where there is no device to work with.

@@ -180,9 +180,9 @@ void CudaAllocator::empty_cache(Device device) {
   require(capture_id(current_stream(device.index)) == kNoCapture, Status::InvalidState,
           "empty_cache waits for ", device, ", which is not possible during a capture");
   free_waiting(pool, device.index);
+  synchronize_device();
   const std::lock_guard lock(pool.mutex);
   if (pool.pool == nullptr) return;
-  AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
   AOTINY_CUDA_CHECK(cudaMemPoolTrimTo(pool.pool, 0));
   pool.stats.reserved_bytes = reserved_bytes(pool.pool);
 }

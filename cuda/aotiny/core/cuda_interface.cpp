@@ -1,9 +1,12 @@
 #include "aotiny/core/cuda_interface.h"
 
 #include "aotiny/core/check.h"
+#include "aotiny/core/graph.h"
 #include "aotiny/core/guard.h"
+#include "aotiny/core/modules.h"
 #include "aotiny/core/status.h"
 #include "aotiny/core/stream.h"
+#include "aotiny/core/upload.h"
 #include "aotiny/kernels/copy.h"
 
 namespace aotiny::cuda {
@@ -79,7 +82,7 @@ void CudaInterface::wait_for_stream(Device device, void* waiting, void* stream) 
 
 void CudaInterface::synchronize(Device device) {
   const DeviceGuard guard(device.index);
-  AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+  synchronize_device();
 }
 
 void CudaInterface::manual_seed(Device device, uint64_t seed) {
@@ -91,6 +94,59 @@ uint64_t CudaInterface::seed(Device device) { return generator(device).seed(); }
 Generator& CudaInterface::generator(Device device) {
   check_device(device.index);
   return *generators_[static_cast<size_t>(device.index)];
+}
+
+std::unique_ptr<DeviceStream> CudaInterface::make_stream(Device device) {
+  return std::make_unique<OwnStream>(device.index);
+}
+
+std::unique_ptr<DeviceEvent> CudaInterface::make_event(Device device) {
+  return std::make_unique<OwnEvent>(device.index);
+}
+
+std::unique_ptr<DeviceGraph> CudaInterface::record(Device device, void* stream,
+                                                   const std::function<void()>& work) {
+  return record_graph(device.index, as_stream(stream), work);
+}
+
+// cudaSetDevice also makes the device's context current for the driver's API, which models call
+// directly, on a thread that has not used CUDA before; DeviceGuard would leave the call out where
+// the device is the thread's default one.
+int CudaInterface::exchange_current(int index) {
+  check_device(index);
+  int previous = 0;
+  AOTINY_CUDA_CHECK(cudaGetDevice(&previous));
+  AOTINY_CUDA_CHECK(cudaSetDevice(index));
+  return previous;
+}
+
+std::vector<void*>* CudaInterface::collect_modules(std::vector<void*>* modules) noexcept {
+  return cuda::collect_modules(modules);
+}
+
+void CudaInterface::unload_modules(const std::vector<void*>& modules) noexcept {
+  cuda::unload_modules(modules);
+}
+
+std::string CudaInterface::take_error(Device device) noexcept {
+  try {
+    (void)cudaGetLastError();
+    const DeviceGuard guard(device.index);
+    const cudaStream_t stream = cuda::current_stream(device.index);
+    if (capture_id(stream) != kNoCapture) return "";  // asking would spoil the capture
+    const cudaError_t code = cudaStreamQuery(stream);
+    if (code != cudaErrorNotReady) AOTINY_CUDA_CHECK(code);
+    (void)cudaGetLastError();
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  } catch (...) {  // no memory for the sentence
+    return "";
+  }
+}
+
+void CudaInterface::upload(void* destination, Device device, const void* source, size_t nbytes) {
+  upload_staged(destination, device.index, source, nbytes, pinned_);
 }
 
 void CudaInterface::transfer(void* destination, Device destination_device, const void* source,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "aotiny/core/cuda_allocator.h"
@@ -34,8 +35,18 @@ class CudaInterface final : public DeviceInterface {
   uint64_t seed(Device device) override;
   Generator& generator(Device device);
 
+  std::unique_ptr<DeviceStream> make_stream(Device device) override;
+  std::unique_ptr<DeviceEvent> make_event(Device device) override;
+  std::unique_ptr<DeviceGraph> record(Device device, void* stream,
+                                      const std::function<void()>& work) override;
+  int exchange_current(int index) override;
+  std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept override;
+  void unload_modules(const std::vector<void*>& modules) noexcept override;
+  std::string take_error(Device device) noexcept override;
+
   void transfer(void* destination, Device destination_device, const void* source,
                 Device source_device, size_t nbytes, bool non_blocking) override;
+  void upload(void* destination, Device device, const void* source, size_t nbytes) override;
   void copy(const StridedCopy& copy, Device device) override;
   void zero(void* data, size_t nbytes, Device device) override;
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
+#include <shared_mutex>
 
 #include "aotiny/core/check.h"
 #include "aotiny/core/guard.h"
@@ -14,6 +16,14 @@ namespace {
 // still be given back.
 constexpr size_t kMaxDevices = 128;
 thread_local std::array<cudaStream_t, kMaxDevices> t_current_streams{};
+
+// Shared by those that record, owned by those that wait for a device: what CUDA does not let happen
+// at the same time in one process.
+std::shared_mutex& recording_mutex() {
+  static std::shared_mutex& mutex = *new std::shared_mutex;
+  return mutex;
+}
+thread_local bool t_is_recording = false;
 
 }  // namespace
 
@@ -56,6 +66,26 @@ void synchronize_stream(int device, cudaStream_t stream, const char* what) {
   require(capture_id(stream) == kNoCapture, Status::InvalidState, what,
           " waits for the stream, which is not possible while a stream is being captured");
   AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+void synchronize_device() {
+  require(!t_is_recording, Status::InvalidState,
+          "waiting for a device is not possible while a graph is recorded");
+  const std::lock_guard lock(recording_mutex());
+  const OutsideCapture outside;
+  AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+RecordingScope::RecordingScope() {
+  require(!t_is_recording, Status::InvalidState,
+          "a graph cannot be recorded while another one is, by the same thread");
+  recording_mutex().lock_shared();
+  t_is_recording = true;
+}
+
+RecordingScope::~RecordingScope() {
+  t_is_recording = false;
+  recording_mutex().unlock_shared();
 }
 
 uint64_t capture_id(cudaStream_t stream) {

@@ -27,6 +27,20 @@ void wait_for_stream(int waiting_device, cudaStream_t waiting, int device, cudaS
 // stream is being captured: waiting would spoil the capture.
 void synchronize_stream(int device, cudaStream_t stream, const char* what);
 
+// Waits until all work of the current device is done. Once no thread of ours records a graph: CUDA
+// would refuse to wait, and give the recording up. Fails with InvalidState on a thread that
+// records.
+void synchronize_device();
+
+// For a scope, this thread records a graph.
+class RecordingScope {
+ public:
+  RecordingScope();
+  ~RecordingScope();
+  RecordingScope(const RecordingScope&) = delete;
+  RecordingScope& operator=(const RecordingScope&) = delete;
+};
+
 // Which capture the stream is part of; kNoCapture if none. The default stream cannot be captured,
 // but while another stream is, CUDA may forbid its use: kForbidden.
 inline constexpr uint64_t kNoCapture = 0;

@@ -1,0 +1,46 @@
+#include "aotiny/core/modules.h"
+
+#include <dlfcn.h>
+
+#include <utility>
+
+namespace aotiny::cuda {
+namespace {
+
+constexpr int kNotFound = 500;  // CUDA_ERROR_NOT_FOUND
+
+thread_local std::vector<void*>* t_modules = nullptr;
+
+// A function of the driver, which is opened already where there are modules to load; null if not.
+template <class Signature>
+Signature* driver_function(const char* name) {
+  static void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  return driver == nullptr ? nullptr : reinterpret_cast<Signature*>(::dlsym(driver, name));
+}
+
+}  // namespace
+
+std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept {
+  return std::exchange(t_modules, modules);
+}
+
+void unload_modules(const std::vector<void*>& modules) noexcept {
+  const auto unload = driver_function<int(void*)>("cuModuleUnload");
+  if (unload == nullptr) return;
+  for (void* module : modules) (void)unload(module);
+}
+
+}  // namespace aotiny::cuda
+
+int aotinyModuleLoad(void** module, const void* image) {
+  using namespace aotiny::cuda;
+  const auto load = driver_function<int(void**, const void*)>("cuModuleLoadData");
+  if (load == nullptr) return kNotFound;
+  const int code = load(module, image);
+  if (code != 0 || t_modules == nullptr) return code;
+  try {
+    t_modules->push_back(*module);
+  } catch (...) {  // it stays loaded
+  }
+  return code;
+}
