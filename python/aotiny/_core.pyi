@@ -245,9 +245,19 @@ class Model:
     """A model from a .pt2 package; calling it with its inputs returns a tuple of outputs."""
 
     def __init__(
-        self, path: str | PathLike[str], device: str = "cpu", num_models: int = 1, name: str = ""
+        self,
+        path: str | PathLike[str],
+        device: str = "cpu",
+        num_models: int = 1,
+        name: str = "",
+        cuda_graph: bool = False,
     ) -> None: ...
     def __call__(self, *inputs: Any) -> tuple[Tensor | None, ...]: ...
+    def instance(self) -> Model: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def cuda_graph(self) -> bool: ...
     @property
     def path(self) -> str: ...
     @property

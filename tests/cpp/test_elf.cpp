@@ -63,7 +63,8 @@ TEST_F(Elf, ReadsDependenciesAndSymbols) {
   EXPECT_TRUE(image.defines("aotiny_model_load"));
   EXPECT_FALSE(image.defines("malloc"));
   EXPECT_FALSE(image.has_executable_stack());
-  EXPECT_TRUE(missing_symbols(image).empty());
+  const Missing missing = find_missing(image, DeviceType::CPU);
+  EXPECT_TRUE(missing.symbols.empty() && missing.libraries.empty());
 }
 
 TEST_F(Elf, RefusesOtherFiles) {
@@ -133,7 +134,8 @@ TEST_F(Elf, RenamesReferences) {
   const auto& undefined = changed.undefined();
   EXPECT_TRUE(std::binary_search(undefined.begin(), undefined.end(), "memfd_mine"));
   EXPECT_FALSE(std::binary_search(undefined.begin(), undefined.end(), "memfd_create"));
-  EXPECT_EQ(missing_symbols(changed), (std::vector<std::string>{"memfd_mine"}));
+  EXPECT_EQ(find_missing(changed, DeviceType::CPU).symbols,
+            (std::vector<std::string>{"memfd_mine"}));
 }
 
 TEST_F(Elf, TruncationIsRefused) {

@@ -90,7 +90,7 @@ class Inputs : public testing::Test {
  protected:
   std::string refusal(const std::vector<Tensor>& inputs) {
     try {
-      prepare_inputs(manifest_.inputs, inputs, "m");
+      prepare_inputs(manifest_.inputs, inputs, "m", kCPU);
       return "";
     } catch (const Error& error) {
       return error.what();
@@ -115,15 +115,16 @@ TEST_F(Inputs, FitAndAreMadeDense) {
   const Tensor wide = ids(2, 8);
   const Tensor strided = wide.slice(1, 0, 8, 2);
   const auto prepared =
-      prepare_inputs(manifest_.inputs, std::vector{strided, floats(2, 3), floats(2, 3)}, "m");
+      prepare_inputs(manifest_.inputs, std::vector{strided, floats(2, 3), floats(2, 3)}, "m", kCPU);
   EXPECT_TRUE(prepared[0].is_contiguous());
   EXPECT_EQ(prepared[2].strides()[0], 1);
   EXPECT_EQ(prepared[2].strides()[1], 2);
   EXPECT_EQ(prepared[2].data<float>()[1], 3.0f);  // element [1, 0]
   const Tensor dense = ids(1, 2);
-  EXPECT_EQ(prepare_inputs(manifest_.inputs, std::vector{dense, floats(1, 3), floats(2, 3)}, "m")[0]
-                .raw_data(),
-            dense.raw_data());
+  EXPECT_EQ(
+      prepare_inputs(manifest_.inputs, std::vector{dense, floats(1, 3), floats(2, 3)}, "m", kCPU)[0]
+          .raw_data(),
+      dense.raw_data());
 }
 
 TEST_F(Inputs, RefusalsNameTheInputAndTheNumbers) {
@@ -163,7 +164,7 @@ TEST(DerivedSizes, AgreeWithTheSizeTheyFollowFrom) {
       inputs.push_back(Tensor::empty(Ints{size}, DType::Float32));
     }
     try {
-      prepare_inputs(specs, inputs, "m");
+      prepare_inputs(specs, inputs, "m", kCPU);
       return "";
     } catch (const Error& error) {
       return error.what();

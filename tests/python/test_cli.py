@@ -160,9 +160,10 @@ def test_outputs_are_files_of_the_folder_whatever_they_are_called(package, input
 def test_outputs_that_a_model_leaves_out(monkeypatch, capsys):
     class Model:
         manifest = outputs = None
+        device = "cpu"
 
-        def __init__(self, path):
-            pass
+        def __init__(self, path, device):
+            assert device == "cpu"
 
         def __call__(self):
             return None, aotiny.empty([2])

@@ -118,6 +118,33 @@ def test_mutable_buffers_keep_their_values(package, tmp_path):
     assert described.read_bytes() == before  # and the file is never written to
 
 
+def test_instances_have_buffers_of_their_own(package, tmp_path):
+    one = np.ones(16, np.float32)
+    constants = [
+        {"name": n, "dtype": "float32", "shape": [16], "strides": [1]} for n in ("weight", "total")
+    ]
+    inputs = [{"name": "x", "dtype": "float32", "shape": [16]}]
+    described = with_manifest(
+        package("counter"), tmp_path / "c.pt2", inputs=inputs, outputs=inputs, constants=constants
+    )
+    for path in (package("counter"), described):
+        first = aotiny.Model(path, num_models=2)
+        assert (first.device, first.cuda_graph) == ("cpu", False)
+        assert [first(one)[0].numpy()[7] for _ in range(3)] == [1, 2, 3]
+        second = first.instance()
+        assert [second(one)[0].numpy()[7] for _ in range(3)] == [1, 2, 3]  # as if just loaded
+        del first  # the one does not need the other
+        assert second(one)[0].numpy()[7] == 4
+        assert (second.path, second.num_inputs) == (str(path), 1)
+    embedded = aotiny.Model(package("embedded")).instance()
+    np.testing.assert_allclose(embedded(x())[0].numpy(), affine(x(), 2), rtol=1e-6)
+
+
+def test_graphs_are_for_devices(affine_package):
+    error = failure(lambda: aotiny.Model(affine_package, cuda_graph=True))
+    assert error.name == "InvalidArgument" and "not for cpu" in str(error)
+
+
 def test_models_with_the_same_symbols(package):
     two, minus_five = aotiny.Model(package("affine")), aotiny.Model(package("other_affine"))
     for _ in range(2):

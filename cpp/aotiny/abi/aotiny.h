@@ -34,8 +34,30 @@ AOTINY_API const char* aotiny_status_name(int32_t code);
  * picks one of several models in the package (null: the only one). */
 AOTINY_API int32_t aotiny_model_load(const char* path, const char* device, int64_t num_models,
                                      const char* model_name, AotinyModel** ret_model);
-/* Accepts null. No other thread may be running the model; outputs may outlive it. */
+
+/* The same with more options. A struct of zeros, but for its size, asks for what null and 1 ask for
+ * above. */
+typedef struct AotinyModelOptions {
+  size_t struct_size; /* sizeof(AotinyModelOptions): a later version may have more fields */
+  const char* device;
+  int64_t num_models; /* 0: 1 */
+  const char* model_name;
+  int32_t cuda_graph; /* not 0: replay a recording of the first run with inputs of some shapes */
+} AotinyModelOptions;
+AOTINY_API int32_t aotiny_model_load_with(const char* path, const AotinyModelOptions* options,
+                                          AotinyModel** ret_model);
+
+/* Another model of the same code and weights, as if just loaded, with buffers of its own: another
+ * thread can run it at the same time. It is released like any other, in any order. */
+AOTINY_API int32_t aotiny_model_instance(const AotinyModel* model, AotinyModel** ret_instance);
+
+/* Accepts null. No other thread may be running the model, and nobody may use it afterwards; outputs
+ * may outlive it. On a device it waits for the model's runs. */
 AOTINY_API void aotiny_model_free(AotinyModel* model);
+
+/* Where the model runs, in the codes of aoti_torch_device_type_*; the index is -1 for the CPU. */
+AOTINY_API int32_t aotiny_model_device(const AotinyModel* model, int32_t* ret_device_type,
+                                       int32_t* ret_device_index);
 
 AOTINY_API int32_t aotiny_model_num_inputs(const AotinyModel* model, int64_t* ret_count);
 AOTINY_API int32_t aotiny_model_num_outputs(const AotinyModel* model, int64_t* ret_count);
@@ -43,7 +65,9 @@ AOTINY_API int32_t aotiny_model_num_outputs(const AotinyModel* model, int64_t* r
  * shapes and ranges. Borrowed, as long as the model lives; null if the package has no manifest. */
 AOTINY_API int32_t aotiny_model_manifest(const AotinyModel* model, const char** ret_json);
 
-/* Runs the model. The inputs stay the caller's. ret_outputs has room for num_outputs new handles,
+/* Runs the model. The inputs, on the model's device, stay the caller's. On a device the run takes
+ * its place in the calling thread's current stream (aoti_torch_create_cuda_stream_guard), and this
+ * may return before it is done. ret_outputs has room for num_outputs new handles,
  * each of which the caller deletes; an output that the model leaves out is null. On failure all of
  * them are null. */
 AOTINY_API int32_t aotiny_model_run(AotinyModel* model, const AtenTensorHandle* inputs,

@@ -1,9 +1,10 @@
 #include "aotiny/runtime/container.h"
 
 #include <algorithm>
-#include <memory>
+#include <unordered_map>
 
-#include "aotiny/abi/aoti_torch.h"
+#include "aotiny/core/device_interface.h"
+#include "aotiny/runtime/silent_stream.h"
 
 namespace aotiny {
 
@@ -13,20 +14,30 @@ struct Container::Entry {
   AtenTensorHandle handle;
 };
 
+// What AOTInductorModelContainerExtractConstantsMap fills, by the names in the source module. It is
+// an object of the model's C++ library, which need not be ours, but has the same layout.
+using ConstantMap = std::unordered_map<std::string, AtenTensorHandle>;
+
 // The entry points that are used, with the signatures of torch 2.13's aoti_runtime/interface.h.
 struct Container::Functions {
   template <class Signature>
-  struct Function {
-    Function(const Library& library, const char* symbol, const std::string& name)
-        : pointer(reinterpret_cast<Signature*>(library.find(symbol))) {
-      require(pointer != nullptr, Status::InvalidProgram, name,
-              " is no AOTInductor model: it does not define ", symbol);
-    }
+  struct OptionalFunction {
+    OptionalFunction(const Library& library, const char* symbol)
+        : pointer(reinterpret_cast<Signature*>(library.find(symbol))) {}
     template <class... Arguments>
     int32_t operator()(Arguments... arguments) const {
       return pointer(arguments...);
     }
+    explicit operator bool() const noexcept { return pointer != nullptr; }
     Signature* pointer;
+  };
+  template <class Signature>
+  struct Function : OptionalFunction<Signature> {
+    Function(const Library& library, const char* symbol, const std::string& name)
+        : OptionalFunction<Signature>(library, symbol) {
+      require(this->pointer != nullptr, Status::InvalidProgram, name,
+              " is no AOTInductor model: it does not define ", symbol);
+    }
   };
 
   Functions(const Library& l, const std::string& n)
@@ -40,11 +51,13 @@ struct Container::Functions {
         constant_dtype(l, "AOTInductorModelContainerGetConstantDtype", n),
         constant_size(l, "AOTInductorModelContainerGetConstantDataSize", n),
         constant_folded(l, "AOTInductorModelContainerGetConstantFromFolded", n),
-        constant_entries(l, "AOTInductorModelContainerExtractConstantsMapEntries", n),
+        constant_map(l, "AOTInductorModelContainerExtractConstantsMap", n),
         use_constants(l, "AOTInductorModelContainerUpdateUserManagedConstantBufferPairs", n),
         copy_constants(l, "AOTInductorModelUpdateConstantsFromBlob", n),
         run(l, "AOTInductorModelContainerRun", n),
-        last_error(l, "AOTInductorGetLastError", n) {}
+        run_single_threaded(l, "AOTInductorModelContainerRunSingleThreaded", n),
+        constant_entries(l, "AOTInductorModelContainerExtractConstantsMapEntries"),
+        last_error(l, "AOTInductorGetLastError") {}
 
   Function<int32_t(void**, size_t, const char*, const char*)> create;
   Function<int32_t(void*)> destroy;
@@ -53,11 +66,14 @@ struct Container::Functions {
   Function<int32_t(void*, size_t, int32_t*)> constant_dtype;
   Function<int32_t(void*, size_t, size_t*)> constant_size;
   Function<int32_t(void*, size_t, bool*)> constant_folded;
-  Function<int32_t(void*, const Entry**, size_t*, bool)> constant_entries;
+  Function<int32_t(void*, ConstantMap*, bool)> constant_map;
   Function<int32_t(void*, const Entry*, size_t, bool, bool)> use_constants;
   Function<int32_t(void*, const uint8_t*)> copy_constants;
-  Function<int32_t(void*, AtenTensorHandle*, size_t, AtenTensorHandle*, size_t, void*, void*)> run;
-  Function<int32_t(const char**)> last_error;
+  Function<int32_t(void*, AtenTensorHandle*, size_t, AtenTensorHandle*, size_t, void*, void*)> run,
+      run_single_threaded;
+  // Not in models of torch before 2.13.
+  OptionalFunction<int32_t(void*, const Entry**, size_t*, bool)> constant_entries;
+  OptionalFunction<int32_t(const char**)> last_error;
 };
 
 namespace {
@@ -101,10 +117,42 @@ int32_t with_clean_error(Call&& call) {
   return code;
 }
 
+// Lists the modules that this thread's run loads in the container.
+class ModuleScope {
+ public:
+  ModuleScope(Device device, std::mutex& mutex, std::vector<void*>& modules)
+      : mutex_(mutex), modules_(modules) {
+    if (device.type == DeviceType::CPU) return;
+    interface_ = &device_interface(device.type);
+    previous_ = interface_->collect_modules(&found_);
+  }
+  ~ModuleScope() {
+    if (interface_ == nullptr) return;
+    interface_->collect_modules(previous_);
+    if (found_.empty()) return;
+    const std::lock_guard lock(mutex_);
+    modules_.insert(modules_.end(), found_.begin(), found_.end());
+  }
+  ModuleScope(const ModuleScope&) = delete;
+  ModuleScope& operator=(const ModuleScope&) = delete;
+
+ private:
+  DeviceInterface* interface_ = nullptr;
+  std::mutex& mutex_;
+  std::vector<void*>& modules_;
+  std::vector<void*> found_;
+  std::vector<void*>* previous_ = nullptr;
+};
+
 }  // namespace
 
-Container::Container(Bytes image, const std::string& name, Device device, int64_t num_models)
-    : name_(name), library_(image, name), functions_(new Functions(library_, name)) {
+Container::Container(std::shared_ptr<const Library> library, const std::string& name, Device device,
+                     int64_t num_models)
+    : name_(name),
+      device_(device),
+      library_(std::move(library)),
+      functions_(new Functions(*library_, name)) {
+  const DeviceScope scope(device_);  // creating it makes the device current, for good
   const Functions& f = *functions_;
   const std::string device_text = to_string(device);
   check(with_clean_error([&] {
@@ -141,39 +189,62 @@ Container::Container(Bytes image, const std::string& name, Device device, int64_
 }
 
 Container::~Container() {
+  try {
+    const DeviceScope scope(device_);
+    destroy();
+  } catch (const Error&) {  // the device is ruined: its memory goes with the process
+    static_cast<void>(functions_->destroy(container_));
+  }
+}
+
+void Container::destroy() noexcept {
   // The model makes handles of its own for the constants it uses without a copy, and keeps them
   // when it goes. (Found before it goes: they are only known to it.)
   std::vector<AtenTensorHandle> kept;
-  if (uses_constants_) {
-    const Entry* entries = nullptr;
-    size_t count = 0;
-    if (functions_->constant_entries(container_, &entries, &count, false) == 0) {
-      for (size_t i = 0; i < count; ++i) kept.push_back(entries[i].handle);
-    }
+  try {
+    if (uses_constants_) kept = loaded_handles();
+  } catch (...) {  // they stay where they are
   }
   static_cast<void>(functions_->destroy(container_));
   for (const AtenTensorHandle handle : kept) delete reinterpret_cast<Tensor*>(handle);
+  if (!modules_.empty()) device_interface(device_.type).unload_modules(modules_);
 }
 
 void Container::check(int32_t code, Status status, const char* action) const {
+  const std::string printed = take_printed();
   if (code == 0) return;
   const char* text = nullptr;
-  static_cast<void>(functions_->last_error(&text));
-  const std::string reason = text != nullptr && *text != 0 ? text : "no reason given";
+  if (functions_->last_error) static_cast<void>(functions_->last_error(&text));
+  std::string reason = text != nullptr ? text : printed;
+  if (reason.starts_with("Error: ")) reason.erase(0, 7);  // as it is printed
+  while (reason.ends_with('\n')) reason.pop_back();
+  if (reason.empty()) reason = "no reason given";
   const std::string shim = aotiny::last_error();
-  fail(shim.empty() ? status : Status::Internal, name_, ": ", action, " failed: ", shim,
-       shim.empty() ? "" : "; ", reason);
+  const std::string ruin = device_.type == DeviceType::CPU
+                               ? std::string()
+                               : device_interface(device_.type).take_error(device_);
+  fail(shim.empty() && ruin.empty() ? status : Status::Internal, name_, ": ", action,
+       " failed: ", shim, shim.empty() ? "" : "; ", reason, ruin.empty() ? "" : "; ", ruin);
 }
 
-std::span<const Container::Entry> Container::loaded_entries() const {
-  const Entry* entries = nullptr;
-  size_t count = 0;
-  check(functions_->constant_entries(container_, &entries, &count, false), Status::InvalidProgram,
-        "listing its constants");
-  return {entries, count};
+std::vector<AtenTensorHandle> Container::loaded_handles() const {
+  std::vector<AtenTensorHandle> handles;
+  if (functions_->constant_entries) {
+    const Entry* entries = nullptr;
+    size_t count = 0;
+    check(functions_->constant_entries(container_, &entries, &count, false), Status::InvalidProgram,
+          "listing its constants");
+    for (size_t i = 0; i < count; ++i) handles.push_back(entries[i].handle);
+  } else {
+    ConstantMap entries;
+    check(functions_->constant_map(container_, &entries, false), Status::InvalidProgram,
+          "listing its constants");
+    for (const auto& [name, handle] : entries) handles.push_back(handle);
+  }
+  return handles;
 }
 
-size_t Container::num_loaded_constants() const { return loaded_entries().size(); }
+bool Container::has_constants() const { return !loaded_handles().empty(); }
 
 void Container::use_constants(std::span<const std::pair<std::string, Tensor>> constants) {
   require(!uses_constants_, Status::InvalidState, name_, ": its constants are already set");
@@ -193,19 +264,31 @@ void Container::use_constants(std::span<const std::pair<std::string, Tensor>> co
 }
 
 void Container::copy_constants(const uint8_t* blob) {
+  const DeviceScope scope(device_);
   check(with_clean_error([&] { return functions_->copy_constants(container_, blob); }),
         Status::InvalidProgram, "loading its constants");
 }
 
-std::vector<Tensor> Container::run(std::span<const Tensor> inputs) {
+std::vector<Tensor> Container::run(std::span<const Tensor> inputs, void* stream) {
+  return run_with(functions_->run, inputs, stream);
+}
+
+std::vector<Tensor> Container::run_single_threaded(std::span<const Tensor> inputs, void* stream) {
+  return run_with(functions_->run_single_threaded, inputs, stream);
+}
+
+template <class Run>
+std::vector<Tensor> Container::run_with(const Run& run, std::span<const Tensor> inputs,
+                                        void* stream) {
   // The model checks the count outside its own try block, so a wrong one must not get there.
   require(inputs.size() == num_inputs_, Status::InvalidArgument, name_, " takes ", num_inputs_,
           " inputs, got ", inputs.size());
+  const DeviceScope scope(device_);
+  const ModuleScope modules(device_, modules_mutex_, modules_);
   Handles ins(inputs);
   Handles outs(num_outputs_);
   check(with_clean_error([&] {
-          return functions_->run(container_, ins.data(), ins.size(), outs.data(), outs.size(),
-                                 nullptr, nullptr);
+          return run(container_, ins.data(), ins.size(), outs.data(), outs.size(), stream, nullptr);
         }),
         Status::InvalidArgument, "running it");
   std::vector<Tensor> outputs;

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "aotiny/abi/aoti_torch.h"
 #include "aotiny/core/tensor.h"
 #include "aotiny/runtime/library.h"
 
@@ -18,7 +20,8 @@ class Container {
  public:
   // Fails with InvalidProgram if the library is no AOTInductor model or refuses. `name` is for
   // messages.
-  Container(Bytes image, const std::string& name, Device device, int64_t num_models);
+  Container(std::shared_ptr<const Library> library, const std::string& name, Device device,
+            int64_t num_models);
   ~Container();
   Container(const Container&) = delete;
   Container& operator=(const Container&) = delete;
@@ -34,8 +37,9 @@ class Container {
   size_t num_inputs() const noexcept { return num_inputs_; }
   size_t num_outputs() const noexcept { return num_outputs_; }
   const std::vector<Constant>& constants() const noexcept { return constants_; }
-  // How many constants have a value; the others must be set before the first run.
-  size_t num_loaded_constants() const;
+  // Whether the code brought values for its constants along; otherwise they must be set before the
+  // first run.
+  bool has_constants() const;
 
   // Lets the model use these tensors, by the constants' names, without a copy. Their memory must
   // outlive the container. At most once.
@@ -44,24 +48,35 @@ class Container {
   void copy_constants(const uint8_t* blob);
 
   // As many inputs as num_inputs(). Threads may call it at the same time; num_models of them run at
-  // once.
-  std::vector<Tensor> run(std::span<const Tensor> inputs);
+  // once, and on a device too a model is used again only when its run is done. `stream` is the
+  // device's; null on the CPU.
+  std::vector<Tensor> run(std::span<const Tensor> inputs, void* stream = nullptr);
+  // The same, for one thread at a time, and never on a container that run() was called on: it does
+  // not wait for a model to be done. This is what can be captured into a graph, once it has run.
+  std::vector<Tensor> run_single_threaded(std::span<const Tensor> inputs, void* stream);
 
  private:
   struct Functions;
   struct Entry;
 
-  std::span<const Entry> loaded_entries() const;
+  template <class Run>
+  std::vector<Tensor> run_with(const Run& run, std::span<const Tensor> inputs, void* stream);
+
+  void destroy() noexcept;
+  std::vector<AtenTensorHandle> loaded_handles() const;
   // Fails unless code is 0: with `status` if the model itself refused, with Internal if a shim did.
   void check(int32_t code, Status status, const char* action) const;
 
   std::string name_;
-  Library library_;
+  Device device_;
+  std::shared_ptr<const Library> library_;
   std::unique_ptr<const Functions> functions_;
   void* container_ = nullptr;
   size_t num_inputs_ = 0, num_outputs_ = 0;
   std::vector<Constant> constants_;
   bool uses_constants_ = false;
+  std::mutex modules_mutex_;
+  std::vector<void*> modules_;  // loaded by its runs, which will not unload them
 };
 
 }  // namespace aotiny

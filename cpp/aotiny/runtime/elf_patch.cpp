@@ -15,14 +15,13 @@ namespace aotiny {
 namespace {
 
 // Entry points that aotiny has no use for.
-constexpr std::array<std::string_view, 15> kDispensable = {
+constexpr std::array<std::string_view, 14> kDispensable = {
     "AOTInductorModelContainerUpdateInactiveConstantBuffer",
     "AOTInductorModelContainerUpdateInactiveConstantBufferPairs",
     "AOTInductorModelContainerFreeInactiveConstantBuffer",
     "AOTInductorModelContainerSwapConstantBuffer",
     "AOTInductorModelContainerUpdateConstantBufferFromCpu",
     "AOTInductorModelContainerUpdateConstantBufferFromCpuPairs",
-    "AOTInductorModelContainerExtractConstantsMap",
     "AOTInductorModelContainerRunConstantFolding",
     "AOTInductorModelUpdateConstantsMap",
     "AOTInductorModelUpdateConstantsMapV2",

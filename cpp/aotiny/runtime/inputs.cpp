@@ -6,6 +6,9 @@
 #include <sstream>
 #include <type_traits>
 
+#include "aotiny/core/device_interface.h"
+#include "aotiny/quant/weight_kernels.h"
+
 namespace aotiny {
 namespace {
 
@@ -39,20 +42,43 @@ void check_shape(const TensorSpec& spec, const Tensor& input, const std::string&
   }
 }
 
-void check_range(const TensorSpec& spec, const Tensor& input, const std::string& model) {
-  if (!spec.range || input.numel() == 0) return;
-  visit_dtype(spec.dtype, "range", [&](auto tag) {
+using Range = std::pair<int64_t, int64_t>;
+
+// The least and the greatest element, of which there is one, of a contiguous tensor; nullopt for
+// dtypes whose values no range describes.
+std::optional<Range> range_on_host(const Tensor& input) {
+  std::optional<Range> range;
+  visit_dtype(input.dtype(), "range", [&](auto tag) {
     using T = typename decltype(tag)::type;
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, uint64_t>) {
       const T* data = input.data<T>();
       const auto [low, high] = std::minmax_element(data, data + input.numel());
-      require(static_cast<int64_t>(*low) >= spec.range->first &&
-                  static_cast<int64_t>(*high) <= spec.range->second,
-              Status::InvalidArgument, model, ": input ", spec.name, " has values from ",
-              static_cast<int64_t>(*low), " to ", static_cast<int64_t>(*high),
-              "; they must lie in ", spec.range->first, "..", spec.range->second);
+      range = {static_cast<int64_t>(*low), static_cast<int64_t>(*high)};
     }
   });
+  return range;
+}
+
+std::optional<Range> range_on_device(const Tensor& input) {
+  const Device device = input.device();
+  DeviceInterface& interface = device_interface(device.type);
+  if (input.dtype() == DType::UInt64 || interface.is_capturing(device)) return std::nullopt;
+  const bool is_index = input.dtype() == DType::Int32 || input.dtype() == DType::Int64;
+  const Tensor indices = is_index ? input : input.to(DType::Int64);
+  return interface.weight_kernels().index_range(indices.raw_data(), indices.dtype(),
+                                                indices.numel(), device);
+}
+
+void check_range(const TensorSpec& spec, const Tensor& input, const std::string& model) {
+  if (!spec.range || input.numel() == 0) return;
+  const Tensor values = input.contiguous();
+  const std::optional<Range> found =
+      values.device() == kCPU ? range_on_host(values) : range_on_device(values);
+  if (!found) return;
+  require(found->first >= spec.range->first && found->second <= spec.range->second,
+          Status::InvalidArgument, model, ": input ", spec.name, " has values from ", found->first,
+          " to ", found->second, "; they must lie in ", spec.range->first, "..",
+          spec.range->second);
 }
 
 Tensor with_strides(const TensorSpec& spec, const Tensor& input) {
@@ -90,8 +116,19 @@ std::string to_string(std::span<const Dim> shape) {
   return text.str();
 }
 
+void check_device(const Tensor& input, const std::string& name, Device device,
+                  const std::string& model) {
+  if (input.device() == device) return;
+  const std::string advice = device == kCPU || input.device() == kCPU
+                                 ? " (.to(\"" + aotiny::to_string(device) + "\") copies it there)"
+                                 : "";
+  fail(Status::InvalidArgument, model, ": input ", name, " is on ", input.device(),
+       ", it takes tensors on ", device, advice);
+}
+
 std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
-                                   std::span<const Tensor> inputs, const std::string& model) {
+                                   std::span<const Tensor> inputs, const std::string& model,
+                                   Device device) {
   require(inputs.size() == specs.size(), Status::InvalidArgument, model, " takes ", specs.size(),
           " inputs, got ", inputs.size());
   std::map<std::string, Bound> bound;
@@ -103,13 +140,10 @@ std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
             " is undefined");
     require(input.dtype() == spec.dtype, Status::InvalidType, model, ": input ", spec.name,
             " has dtype ", input.dtype(), ", it takes ", spec.dtype);
-    require(input.device().type == spec.device, Status::InvalidArgument, model, ": input ",
-            spec.name, " is on ", input.device(), ", it takes tensors on ", Device{spec.device});
+    check_device(input, spec.name, spec.device == DeviceType::CPU ? kCPU : device, model);
     check_shape(spec, input, model, bound);
     prepared.push_back(with_strides(spec, input));
-    if (spec.range && spec.device == DeviceType::CPU) {
-      check_range(spec, spec.strides ? input.contiguous() : prepared.back(), model);
-    }
+    check_range(spec, prepared.back(), model);
   }
   return prepared;
 }

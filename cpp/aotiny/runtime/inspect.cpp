@@ -5,6 +5,7 @@
 #include "aotiny/runtime/library.h"
 #include "aotiny/runtime/manifest.h"
 #include "aotiny/runtime/package.h"
+#include "aotiny/runtime/requirements.h"
 
 namespace aotiny {
 namespace {
@@ -13,6 +14,7 @@ using Json = nlohmann::ordered_json;
 
 Json inspect_model(const Package& package, const PackagedModel& model) {
   const ElfImage image(package.data(model.library), package.file().path());
+  const Missing missing = find_missing(image, compiled_for(model.metadata));
   Json required = Json::array();
   for (const std::string& symbol : image.undefined()) {
     if (symbol.starts_with("aoti_torch_") || symbol.starts_with("Sleef_")) {
@@ -25,7 +27,8 @@ Json inspect_model(const Package& package, const PackagedModel& model) {
   result["metadata"] = model.metadata;
   result["needed"] = image.needed();
   result["required_symbols"] = std::move(required);
-  result["missing_symbols"] = missing_symbols(image);
+  result["missing_symbols"] = missing.symbols;
+  result["missing_libraries"] = missing.libraries;
   result["proxy_operators"] = model.proxy_operators;
   result["executable_stack"] = image.has_executable_stack();
   return result;

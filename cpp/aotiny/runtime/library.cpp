@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
 
+#include "aotiny/core/device_interface.h"
+#include "aotiny/runtime/silent_stream.h"
 #include "aotiny/runtime/thread_exit.h"
 
 #ifndef MFD_EXEC
@@ -21,11 +24,16 @@ namespace aotiny {
 namespace {
 
 constexpr const char* kSoname = "libaotiny.so.0";
+constexpr const char* kDriver = "libcuda.so.1";
 constexpr const char* kAbiProbe = "aoti_torch_delete_tensor_object";
 
-// What models refer to, and what takes its place: see thread_exit.h and silent_stream.h.
-const std::vector<std::pair<std::string, std::string>> kRenamed = {
-    {"__cxa_thread_atexit", "aotiny_thread_exit"}, {"_ZSt4cerr", "aotinyerr"}};
+// What models refer to, and what takes its place: see thread_exit.h, silent_stream.h and, in the
+// CUDA library, modules.h.
+using Renamed = std::vector<std::pair<std::string, std::string>>;
+constexpr const char* kCerr = "_ZSt4cerr";
+const Renamed kRenamed = {{"__cxa_thread_atexit", "aotiny_thread_exit"}, {kCerr, "aotinyerr"}};
+constexpr std::pair<const char*, const char*> kModuleLoad = {"cuModuleLoadData",
+                                                             "aotinyModuleLoad"};
 
 // An open library; closes itself.
 class Handle {
@@ -86,15 +94,29 @@ std::string soname_of(const Handle& library) {
   return soname != nullptr ? strings + soname->d_un.d_val : map->l_name;
 }
 
-// The libraries that a model shall depend on: aotiny, and those of load_library's with an operator
-// that it needs.
-std::vector<std::string> libraries_for(const ElfImage& image) {
+// dlsym also looks into what a library depends on: for the device's, that is the CUDA runtime.
+bool is_in_aotiny(const char* symbol, DeviceType device) {
+  if (self().find(symbol) != nullptr) return true;
+  return device == DeviceType::CUDA && ::dlsym(device_library(device), symbol) != nullptr;
+}
+
+// Whether a symbol is named like those of the CUDA driver: cuLaunchKernel, but not cudaMalloc.
+bool is_of_driver(const std::string& symbol) {
+  return symbol.size() > 2 && symbol.starts_with("cu") &&
+         std::isupper(static_cast<unsigned char>(symbol[2])) != 0;
+}
+
+// The libraries that a model shall depend on: aotiny, the device's, which brings the CUDA runtime
+// along, and those of load_library's with an operator that it needs.
+std::vector<std::string> libraries_for(const ElfImage& image, DeviceType device) {
   std::vector<std::string> names = {kSoname};
+  if (device == DeviceType::CUDA) names.push_back(kCudaLibrary);
   UserLibraries& libraries = user_libraries();
   const std::lock_guard lock(libraries.mutex);
   for (const auto& [handle, name] : libraries.entries) {
     for (const std::string& symbol : image.undefined()) {
-      if (self().find(symbol.c_str()) == nullptr && handle.find(symbol.c_str()) != nullptr) {
+      if (is_in_aotiny(symbol.c_str(), device)) continue;
+      if (handle.find(symbol.c_str()) != nullptr) {
         names.push_back(name);
         break;
       }
@@ -186,7 +208,9 @@ Range range_of(const void* address) {
 
 }  // namespace
 
-std::vector<std::string> missing_symbols(const ElfImage& image) {
+Missing find_missing(const ElfImage& image, DeviceType device) {
+  Missing missing;
+  bool has_driver = true;
   std::vector<Handle> dependencies;
   for (const std::string& name : image.needed()) {
     // Opening a library runs its initialisers, which must not happen to inspect. The system's
@@ -194,12 +218,24 @@ std::vector<std::string> missing_symbols(const ElfImage& image) {
     if (is_libtorch(name) || name.find('/') != std::string::npos) continue;
     if (Handle handle{::dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)}) {
       dependencies.push_back(std::move(handle));
+    } else {
+      missing.libraries.emplace_back(linker_message());
+      has_driver = has_driver && name != kDriver;
+    }
+  }
+  void* device_handle = nullptr;
+  if (device == DeviceType::CUDA) {
+    try {
+      device_handle = device_library(device);
+    } catch (const Error& error) {
+      missing.libraries.emplace_back(error.what());
     }
   }
   UserLibraries& libraries = user_libraries();
   const std::lock_guard lock(libraries.mutex);
   const auto is_provided = [&](const char* symbol) {
     if (self().find(symbol) != nullptr) return true;
+    if (device_handle != nullptr && ::dlsym(device_handle, symbol) != nullptr) return true;
     for (const Handle& dependency : dependencies) {
       if (dependency.find(symbol) != nullptr) return true;
     }
@@ -209,27 +245,48 @@ std::vector<std::string> missing_symbols(const ElfImage& image) {
     const void* address = ::dlsym(RTLD_DEFAULT, symbol);
     return address != nullptr && !is_in_libtorch(address);
   };
-  std::vector<std::string> missing;
   for (const std::string& symbol : image.undefined()) {
-    if (!is_provided(symbol.c_str())) missing.push_back(symbol);
+    if (!has_driver && is_of_driver(symbol)) continue;
+    if (!is_provided(symbol.c_str())) missing.symbols.push_back(symbol);
   }
   return missing;
 }
 
-Library::Library(Bytes image, const std::string& name) {
+// Models of torch before 2.13 load modules and never unload them.
+Renamed renamed_in(const ElfImage& image) {
+  Renamed renamed = kRenamed;
+  const auto& undefined = image.undefined();
+  if (!std::binary_search(undefined.begin(), undefined.end(), "cuModuleUnload")) {
+    renamed.emplace_back(kModuleLoad);
+  }
+  return renamed;
+}
+
+Library::Library(Bytes image, const std::string& name, DeviceType device) {
   const ElfImage elf(image, name);
-  const std::vector<std::string> missing = missing_symbols(elf);
-  if (!missing.empty()) {
+  const Missing missing = find_missing(elf, device);
+  if (!missing.symbols.empty()) {
     std::string list;
-    for (const std::string& symbol : missing) list += (list.empty() ? "" : ", ") + symbol;
-    fail(Status::OperatorMissing, name, " needs ", missing.size(),
+    for (const std::string& symbol : missing.symbols) list += (list.empty() ? "" : ", ") + symbol;
+    fail(Status::OperatorMissing, name, " needs ", missing.symbols.size(),
          " symbols that neither aotiny nor its dependencies provide: ", list);
   }
-  file_ = make_file(image, elf.prepare(libraries_for(elf), kRenamed), name);
+  file_ = make_file(image, elf.prepare(libraries_for(elf, device), renamed_in(elf)), name);
   const int mode = RTLD_NOW | RTLD_LOCAL | (is_shadowed() ? RTLD_DEEPBIND : 0);
   handle_ = ::dlopen(unique_path(file_.get()).c_str(), mode);
   require(handle_ != nullptr, Status::InvalidProgram, name,
           " cannot be opened: ", linker_message());
+  silence_own_cerr();
+}
+
+// A library that holds its own copy of the standard library has its own std::cerr.
+void Library::silence_own_cerr() noexcept {
+  link_map* map = nullptr;
+  void* own = ::dlsym(handle_, kCerr);
+  if (own == nullptr || ::dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return;
+  const Range range = range_of(map->l_ld);
+  const auto address = reinterpret_cast<uintptr_t>(own);
+  if (address >= range.begin && address < range.end) silence(*static_cast<std::ostream*>(own));
 }
 
 Library::~Library() {

@@ -80,6 +80,14 @@ DType read_dtype(const Node& node) {
   return *dtype;
 }
 
+DeviceType read_device(const Node& node) {
+  try {
+    return parse_device(node.text()).type;
+  } catch (const Error& error) {
+    node.refuse("is no device: ", error.what());
+  }
+}
+
 Dim read_dim(const Node& node) {
   if (node.is_integer()) {
     const int64_t size = node.integer(0);
@@ -101,13 +109,7 @@ TensorSpec read_tensor(const Node& node) {
   TensorSpec spec;
   spec.name = node.at("name").text();
   spec.dtype = read_dtype(node.at("dtype"));
-  if (const auto device = node.find("device")) {
-    try {
-      spec.device = parse_device(device->text()).type;
-    } catch (const Error& error) {
-      device->refuse("is no device: ", error.what());
-    }
-  }
+  if (const auto device = node.find("device")) spec.device = read_device(*device);
   spec.shape = node.at("shape").list(read_dim, kMaxDims);
   if (const auto strides = node.find("strides")) {
     spec.strides = read_sizes(*strides);
@@ -139,6 +141,7 @@ ConstantSpec read_constant(const Node& node) {
     node.refuse("has ", spec.strides.size(), " strides for ", spec.shape.size(), " dimensions");
   }
   if (const auto is_mutable = node.find("mutable")) spec.is_mutable = is_mutable->boolean();
+  if (const auto device = node.find("device")) spec.device = read_device(*device);
   return spec;
 }
 

@@ -44,6 +44,7 @@ struct ConstantSpec {
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;
   bool is_mutable = false;
+  std::optional<DeviceType> device;  // where it is not the model's: the CPU
 };
 
 struct Manifest {

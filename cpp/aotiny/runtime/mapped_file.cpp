@@ -58,6 +58,8 @@ MappedFile::MappedFile(const std::string& path)
   struct stat info {};
   require(::fstat(file_.get(), &info) == 0, Status::AccessFailed, path, ": ", std::strerror(errno));
   require(S_ISREG(info.st_mode), Status::AccessFailed, path, " is not a regular file");
+  id_ = {info.st_dev, info.st_ino,
+         int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
   mapping_ = Mapping(file_, 0, static_cast<uint64_t>(info.st_size), Mapping::Access::Read);
 }
 

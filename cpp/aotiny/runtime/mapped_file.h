@@ -52,12 +52,21 @@ class MappedFile {
 
   const std::string& path() const noexcept { return path_; }
   Bytes bytes() const noexcept { return mapping_.bytes(); }
+  // Whether both map the same file, unchanged in between: their bytes are the same memory.
+  bool is_same_file(const MappedFile& other) const noexcept { return id_ == other.id_; }
   // A second mapping of a part, which may be written to without changing the file.
   Mapping map_private(uint64_t offset, uint64_t size) const;
 
  private:
+  struct Id {
+    uint64_t device = 0, inode = 0;
+    int64_t changed = 0;  // nanoseconds
+    bool operator==(const Id&) const = default;
+  };
+
   std::string path_;
   FileDescriptor file_;
+  Id id_;
   Mapping mapping_;
 };
 

@@ -9,16 +9,10 @@
 
 #include "aotiny/core/tensor.h"
 #include "aotiny/runtime/container.h"
-#include "aotiny/runtime/manifest.h"
-#include "aotiny/runtime/package.h"
+#include "aotiny/runtime/device_runner.h"
+#include "aotiny/runtime/program.h"
 
 namespace aotiny {
-
-struct ModelOptions {
-  Device device = kCPU;
-  int64_t num_models = 1;  // how many threads can run the model at the same time
-  std::string name;        // which model of the package; empty for the only one
-};
 
 class Model {
  public:
@@ -28,17 +22,31 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
+  // Another one of the same code and weights, as if just loaded: the buffers that runs change, such
+  // as a KV cache, and recorded graphs are its own, so it can be run by another thread meanwhile.
+  // With a manifest it takes no memory for the constants that no run changes.
+  std::unique_ptr<Model> instance() const;
+
   // Runs the model on inputs that fit its manifest; strided ones are copied where need be. Without
   // a manifest only their number and that they are on the model's device is checked, and the caller
   // answers for dtypes and shapes. Outputs may share memory with inputs where the model returns
-  // (a view of) one; an output that is None is an undefined tensor. Buffers that the model
-  // changes, such as a KV cache, keep their values between runs and are shared by all threads.
+  // (a view of) one, but not with cuda_graph; an output that is None is an undefined tensor.
+  // Buffers that the model changes keep their values between runs and are shared by all threads.
+  //
+  // On a device the run takes its place in the calling thread's current stream, and returns before
+  // it is done.
   std::vector<Tensor> run(std::span<const Tensor> inputs);
 
-  const std::string& path() const noexcept { return package_.file().path(); }
-  const std::optional<Manifest>& manifest() const noexcept { return manifest_; }
-  const std::optional<std::string>& manifest_text() const noexcept { return package_.manifest(); }
-  const std::map<std::string, std::string>& metadata() const noexcept { return part_.metadata; }
+  Device device() const noexcept { return program_->options.device; }
+  bool uses_cuda_graph() const noexcept { return program_->options.cuda_graph; }
+  const std::string& path() const noexcept { return program_->package->file().path(); }
+  const std::optional<Manifest>& manifest() const noexcept { return program_->manifest; }
+  const std::optional<std::string>& manifest_text() const noexcept {
+    return program_->package->manifest();
+  }
+  const std::map<std::string, std::string>& metadata() const noexcept {
+    return program_->part.metadata;
+  }
   size_t num_inputs() const noexcept { return container_->num_inputs(); }
   size_t num_outputs() const noexcept { return container_->num_outputs(); }
   const std::vector<Container::Constant>& constants() const noexcept {
@@ -46,17 +54,19 @@ class Model {
   }
 
  private:
-  void load_constants();
-  void use_weights(uint64_t nbytes);
-  const ConstantSpec* find_constant(const std::string& name) const;
+  explicit Model(std::shared_ptr<Program> program);
 
-  Package package_;
-  const PackagedModel& part_;
-  Device device_;
-  std::string name_;  // for messages: path, and the model's name where there are several
-  std::optional<Manifest> manifest_;
-  Mapping weights_;  // outlives the container, which points into it
+  void load_constants();
+  void use_mapped(const ZipEntry& weights);
+  void use_on_device(const ZipEntry& weights);
+  const ConstantSpec& described(const Container::Constant& constant) const;
+
+  std::shared_ptr<Program> program_;
+  // What the container points into.
+  Mapping mapped_;                      // on the CPU: the constants
+  std::unique_ptr<DeviceWeights> own_;  // on a device: those that runs change
   std::unique_ptr<Container> container_;
+  std::unique_ptr<DeviceRunner> runner_;  // null on the CPU
 };
 
 }  // namespace aotiny

@@ -2,6 +2,9 @@
 
 #include <sys/utsname.h>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <fstream>
 #include <sstream>
 
@@ -37,6 +40,18 @@ const std::map<std::string, std::vector<std::string>>& isa_features() {
   return features;
 }
 
+std::string value_of(const std::map<std::string, std::string>& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? std::string() : found->second;
+}
+
+// Whether there are fat binaries in an image, which hold PTX beside machine code: the header's
+// magic number, version 1 and its size, 16.
+bool has_fat_binary(Bytes image) {
+  constexpr std::array<uint8_t, 8> kHeader = {0x50, 0xED, 0x55, 0xBA, 1, 0, 16, 0};
+  return std::search(image.begin(), image.end(), kHeader.begin(), kHeader.end()) != image.end();
+}
+
 }  // namespace
 
 const Machine& this_machine() {
@@ -59,10 +74,7 @@ void check_requirements(const std::string& name, const ElfImage& image,
                         const std::map<std::string, std::string>& metadata,
                         const std::vector<std::string>* cpu_features, Device device,
                         const Machine& machine) {
-  const auto value = [&](const char* key) {
-    const auto found = metadata.find(key);
-    return found == metadata.end() ? std::string() : found->second;
-  };
+  const auto value = [&](const char* key) { return value_of(metadata, key); };
   const std::string platform = value("AOTI_PLATFORM");
   require(platform.empty() || platform == machine.platform, Status::NotSupported, name,
           " was compiled for platform ", platform, ", this is ", machine.platform);
@@ -72,10 +84,10 @@ void check_requirements(const std::string& name, const ElfImage& image,
   require(image.machine_name() == machine.architecture, Status::NotSupported, name,
           " holds code for ", image.machine_name(), " (ELF machine ", image.machine(),
           "), this is ", machine.architecture);
-  const std::string compiled_for = value("AOTI_DEVICE_KEY");
+  const std::string device_key = value("AOTI_DEVICE_KEY");
   const std::string asked = device.type == DeviceType::CPU ? "cpu" : "cuda";
-  require(compiled_for.empty() || compiled_for == asked, Status::NotSupported, name,
-          " was compiled for device ", compiled_for, ", not for ", device);
+  require(device_key.empty() || device_key == asked, Status::NotSupported, name,
+          " was compiled for device ", device_key, ", not for ", device);
 
   const std::vector<std::string> needed =
       cpu_features != nullptr ? *cpu_features : features_of_isa(value("AOTI_CPU_ISA"));
@@ -85,6 +97,30 @@ void check_requirements(const std::string& name, const ElfImage& image,
   }
   require(missing.empty(), Status::NotSupported, name,
           " was compiled for a processor with more instructions; this one lacks:", missing);
+}
+
+DeviceType compiled_for(const std::map<std::string, std::string>& metadata) {
+  return value_of(metadata, "AOTI_DEVICE_KEY") == "cuda" ? DeviceType::CUDA : DeviceType::CPU;
+}
+
+void check_compute_capability(const std::string& name, Bytes image,
+                              const std::map<std::string, std::string>& metadata, Device device,
+                              const DeviceProperties& properties) {
+  const std::string text = value_of(metadata, "AOTI_COMPUTE_CAPABILITY");
+  if (text.empty() || text == "None") return;
+  int number = 0;  // 10·major + minor
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  require(error == std::errc() && end == text.data() + text.size() && number >= 10,
+          Status::InvalidProgram, name, ": AOTI_COMPUTE_CAPABILITY is \"", text,
+          "\", which is no compute capability");
+  const int major = number / 10, minor = number % 10;
+  const int here_major = properties.compute_capability_major;
+  const int here_minor = properties.compute_capability_minor;
+  const bool runs = major == here_major && (major >= 9 ? minor == here_minor : minor <= here_minor);
+  require(runs || has_fat_binary(image), Status::NotSupported, name,
+          " was compiled for compute capability ", major, ".", minor, "; ", device, " (",
+          properties.name, ") has ", here_major, ".", here_minor,
+          ", which its machine code does not run on");
 }
 
 }  // namespace aotiny

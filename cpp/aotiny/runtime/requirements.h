@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "aotiny/core/device.h"
+#include "aotiny/core/device_interface.h"
 #include "aotiny/runtime/elf_image.h"
 
 namespace aotiny {
@@ -31,5 +31,17 @@ void check_requirements(const std::string& name, const ElfImage& image,
                         const std::map<std::string, std::string>& metadata,
                         const std::vector<std::string>* cpu_features, Device device,
                         const Machine& machine);
+
+// The device type that a model with this metadata was compiled for; the CPU where it does not say.
+DeviceType compiled_for(const std::map<std::string, std::string>& metadata);
+
+// Fails with NotSupported, naming both, if the machine code of a CUDA model's kernels is for
+// another compute capability than the device's. Code runs on devices of the same major and an equal
+// or higher minor number, and from 9.0 on, where Triton compiles for features that only one kind of
+// device has (sm_90a), on that one only. Kernels that come as PTX too (emit_multi_arch_kernel), and
+// models that do not say, are left to the driver.
+void check_compute_capability(const std::string& name, Bytes image,
+                              const std::map<std::string, std::string>& metadata, Device device,
+                              const DeviceProperties& properties);
 
 }  // namespace aotiny

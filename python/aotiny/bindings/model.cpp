@@ -18,10 +18,10 @@ py::object from_json(const std::string& text) {
 }
 
 std::unique_ptr<Model> load(const std::filesystem::path& path, const std::string& device,
-                            int64_t num_models, const std::string& name) {
+                            int64_t num_models, const std::string& name, bool cuda_graph) {
   const py::gil_scoped_release released;
   return std::make_unique<Model>(path.string(),
-                                 ModelOptions{parse_device(device), num_models, name});
+                                 ModelOptions{parse_device(device), num_models, name, cuda_graph});
 }
 
 // Read-only memory is not written to: what the exporter describes does not write to its inputs, and
@@ -90,10 +90,19 @@ void register_model(py::module_& module) {
                     "arrays, objects with __dlpack__) returns a tuple of aotiny.Tensor; an output "
                     "that the model leaves out is None. Failures are aotiny.Error.")
       .def(py::init(&load), py::arg("path"), py::arg("device") = "cpu", py::arg("num_models") = 1,
-           py::arg("name") = "",
-           "Loads the package; num_models is how many threads can run it at the same time, name "
-           "picks one of several models.")
+           py::arg("name") = "", py::arg("cuda_graph") = false,
+           "Loads the package; device is \"cpu\", \"cuda\" or \"cuda:N\", num_models is how many "
+           "threads can run it at the same time, name picks one of several models. With "
+           "cuda_graph the second and later calls with inputs of the same shapes replay a "
+           "recording of the first.")
       .def("__call__", &run)
+      .def("instance", &Model::instance, py::call_guard<py::gil_scoped_release>(),
+           "Another Model of the same code and weights, as if just loaded: the buffers that calls "
+           "change, such as a KV cache, are its own, and another thread can run it meanwhile.")
+      .def_property_readonly(
+          "device", [](const Model& model) { return to_string(model.device()); },
+          "\"cpu\" or \"cuda:N\".")
+      .def_property_readonly("cuda_graph", &Model::uses_cuda_graph)
       .def_property_readonly("path", &path)
       .def_property_readonly("num_inputs", &Model::num_inputs)
       .def_property_readonly("num_outputs", &Model::num_outputs)

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the inputs, in order; may be given several times",
     )
     parser.add_argument("--output-dir", metavar="DIR", help="write each output there as .npy")
+    parser.add_argument("--device", default="cpu", help='"cpu", "cuda" or "cuda:N"')
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -29,11 +30,15 @@ def execute(options: argparse.Namespace) -> None:
 
     import aotiny
 
-    inputs = [_load(np, name) for name in options.input]
+    arrays = [_load(np, name) for name in options.input]
     begin = time.perf_counter()
-    model = aotiny.Model(options.package)
+    model = aotiny.Model(options.package, device=options.device)
     loaded = time.perf_counter()
-    outputs = model(*inputs)
+    if model.device == "cpu":
+        outputs = model(*arrays)
+    else:
+        outputs = model(*[aotiny.Tensor(array).to(model.device) for array in arrays])
+        outputs = [None if output is None else output.to("cpu") for output in outputs]
     done = time.perf_counter()
 
     names = [spec["name"] for spec in model.outputs] if model.manifest else []

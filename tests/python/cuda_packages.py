@@ -1,0 +1,263 @@
+"""Tiny packages for CUDA, compiled once a session by whichever torch is there.
+
+The models are small and plain; what their products compute is tested elsewhere. Test modules import
+the fixtures. AOTINY_TEST_CUDA_PACKAGES names a folder that keeps the packages, and holds those that
+are there already.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aotiny
+from aotiny import Tensor, cuda
+from models import add_entry
+
+WHY_NOT = cuda.why_not()
+needs_gpu = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+OPTIONS = {
+    "aot_inductor.link_libtorch": False,
+    "aot_inductor.embed_kernel_binary": True,
+    "aot_inductor.package_constants_on_disk_format": "binary_blob",
+    "aot_inductor.use_consts_asm_build": False,
+}
+# Each source defines `module` and `example`, and may define `dynamic` and `options`.
+AFFINE = """
+class Affine(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.full((16,), scale))
+        self.shift = torch.nn.Parameter(torch.arange(16.0))
+    def forward(self, x):
+        return x * self.scale + self.shift
+module, example = Affine(%s), (torch.zeros(3, 16, device="cuda"),)
+dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
+"""
+SOURCES = {
+    "affine": AFFINE % "2.0",
+    "other_affine": AFFINE % "-5.0",
+    "embedded": AFFINE % "2.0"
+    + 'options = {"aot_inductor.package_constants_on_disk_format": None}',
+    "aliases": """
+class Aliases(torch.nn.Module):
+    def forward(self, x):
+        y = x + 1
+        return x, x[1:], y, y, None
+module, example = Aliases(), (torch.zeros(3, 16, device="cuda"),)
+""",
+    # A row goes into a cache at a position; what is in it so far is added up.
+    "cache": """
+class Cache(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(32, 8))
+        self.weight = torch.nn.Parameter(torch.full((8,), 3.0))
+    def forward(self, x, position):
+        self.rows[position] = x * self.weight
+        return self.rows.sum(0), self.rows[position] + 1
+module, example = Cache(), (torch.zeros(1, 8, device="cuda"),
+                            torch.zeros(1, dtype=torch.int64, device="cuda"))
+""",
+    # Every run adds to a buffer: one too many, or too few, shows.
+    "counter": """
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.zeros(16))
+        self.weight = torch.nn.Parameter(torch.ones(16))
+    def forward(self, x):
+        self.total.add_(x)
+        return self.total * self.weight
+module, example = Counter(), (torch.zeros(16, device="cuda"),)
+""",
+    "lookup": """
+class Lookup(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.arange(40.0).reshape(10, 4))
+    def forward(self, i):
+        return self.table[i]
+module, example = Lookup(), (torch.zeros(3, dtype=torch.int64, device="cuda"),)
+""",
+    # 64 MiB of weights, between two that are not as long as a kernel's loads.
+    "large": """
+class Large(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before = torch.nn.Parameter(torch.arange(9.0) + 1)
+        self.weight = torch.nn.Parameter(torch.arange(4096 * 4096.0).reshape(4096, 4096) % 7)
+        self.after = torch.nn.Parameter(torch.arange(11.0) + 2)
+    def forward(self, x):
+        return (self.weight * x).sum(1) + self.before.sum() * self.after.sum()
+module, example = Large(), (torch.zeros(4096, device="cuda"),)
+""",
+    # How large the result is depends on the values: the model has to look at them.
+    "looks": """
+class Looks(torch.nn.Module):
+    def forward(self, x):
+        n = x.to(torch.int64).sum().item()
+        torch._check(n >= 0)
+        torch._check(n < 100)
+        return torch.zeros(n, device=x.device) + x[0]
+module, example = Looks(), (torch.ones(3, device="cuda"),)
+""",
+}
+COMPILE = """
+import sys, torch
+sources, folder, base = eval(sys.argv[1]), sys.argv[2], eval(sys.argv[3])
+for name, source in sources.items():
+    dynamic, options = None, {}
+    exec(source)
+    program = torch.export.export(module.eval().cuda(), example, dynamic_shapes=dynamic)
+    torch._inductor.aoti_compile_and_package(
+        program, package_path=f"{folder}/{name}.pt2", inductor_configs={**base, **options})
+"""
+
+
+def compile_packages(names: list[str], folder: Path) -> None:
+    """Compiles several at a time: most of the time torch takes is its own start."""
+    shares = [names[i::4] for i in range(4) if names[i::4]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPILE, repr({n: SOURCES[n] for n in share}), str(folder),
+             repr(OPTIONS)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for share in shares
+    ]  # fmt: skip
+    for process, share in zip(processes, shares, strict=True):
+        errors = process.communicate()[1]
+        for name in share:
+            assert (folder / f"{name}.pt2").exists(), f"{name}: {errors[-3000:]}"
+
+
+@pytest.fixture(scope="session", name="package")
+def package_fixture(tmp_path_factory):
+    """package(name): the path of one of SOURCES."""
+    kept = os.environ.get("AOTINY_TEST_CUDA_PACKAGES")
+    folder = Path(kept or tmp_path_factory.getbasetemp() / "cuda-packages")
+    folder.mkdir(exist_ok=True)
+    missing = [name for name in SOURCES if not (folder / f"{name}.pt2").exists()]
+    if missing:
+        pytest.importorskip("torch")
+        compile_packages(missing, folder)
+    return lambda name: folder / f"{name}.pt2"
+
+
+def spec(name, dtype, *shape, **more):
+    return {"name": name, "dtype": dtype, "device": "cuda", "shape": list(shape), **more}
+
+
+def constant(name, *shape, **more):
+    strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+    described = {"name": name, "fqn": name, "dtype": "float32"}
+    return {**described, "shape": list(shape), "strides": strides, **more}
+
+
+N = {"name": "n", "min": 1, "max": 64}
+AFFINE_CONSTANTS = [constant("scale", 16), constant("shift", 16)]
+MANIFESTS = {
+    "affine": ([spec("x", "float32", N, 16)], [spec("y", "float32", N, 16)], AFFINE_CONSTANTS),
+    "other_affine": (
+        [spec("x", "float32", N, 16)], [spec("y", "float32", N, 16)], AFFINE_CONSTANTS,
+    ),
+    "cache": (
+        [spec("x", "float32", 1, 8), spec("position", "int64", 1, range=[0, 31])],
+        [spec("sum", "float32", 8), spec("row", "float32", 1, 8)],
+        [constant("weight", 8), constant("rows", 32, 8, mutable=True)],
+    ),
+    "counter": (
+        [spec("x", "float32", 16)], [spec("y", "float32", 16)],
+        [constant("weight", 16), constant("total", 16, mutable=True)],
+    ),
+    "lookup": (
+        [spec("i", "int64", 3, range=[-10, 9])], [spec("y", "float32", 3, 4)],
+        [constant("table", 10, 4)],
+    ),
+    "large": (
+        [spec("x", "float32", 4096)], [spec("y", "float32", 4096)],
+        [constant("before", 9), constant("weight", 4096, 4096), constant("after", 11)],
+    ),
+}  # fmt: skip
+
+
+def describe(source: Path, target: Path, name: str) -> Path:
+    inputs, outputs, constants = MANIFESTS[name]
+    manifest = {
+        "format": "aotiny-manifest", "version": 1, "inputs": inputs, "outputs": outputs,
+        "constants": constants,
+    }  # fmt: skip
+    return add_entry(source, target, "extra/aotiny.json", json.dumps(manifest))
+
+
+@pytest.fixture(scope="session", name="described")
+def described_fixture(package, tmp_path_factory):
+    """described(name): the package with a manifest."""
+    folder = tmp_path_factory.getbasetemp() / "cuda-described"
+    folder.mkdir(exist_ok=True)
+
+    def get(name: str) -> Path:
+        path = folder / f"{name}.pt2"
+        return path if path.exists() else describe(package(name), path, name)
+
+    return get
+
+
+@pytest.fixture(params=["bare", "described"], name="either")
+def either_fixture(request, package, described):
+    """either(name): the package without and with a manifest."""
+    return package if request.param == "bare" else described
+
+
+def load(path, **options) -> aotiny.Model:
+    return aotiny.Model(path, device=options.pop("device", "cuda"), **options)
+
+
+def gpu(array, device="cuda") -> Tensor:
+    return Tensor(np.ascontiguousarray(array)).to(device)
+
+
+def host(tensor: Tensor) -> np.ndarray:
+    return tensor.to("cpu").numpy()
+
+
+def ones() -> Tensor:
+    return gpu(np.ones(16, np.float32))
+
+
+def allocated(device="cuda:0") -> int:
+    gc.collect()
+    return cuda.memory_stats(device)["allocated_bytes"]
+
+
+@pytest.fixture(name="runtime")
+def runtime_fixture():
+    """The CUDA runtime that is loaded."""
+    with open("/proc/self/maps") as maps:
+        path = next(line.split()[-1] for line in maps if "libcudart.so" in line)
+    return ctypes.CDLL(path)
+
+
+@pytest.fixture(name="make_stream")
+def make_stream_fixture(runtime):
+    made = []
+
+    def make() -> int:
+        stream = ctypes.c_void_p()
+        assert runtime.cudaStreamCreateWithFlags(ctypes.byref(stream), 1) == 0
+        made.append(stream)
+        return stream.value
+
+    yield make
+    gc.collect()
+    cuda.synchronize()
+    for stream in made:
+        assert runtime.cudaStreamDestroy(stream) == 0
