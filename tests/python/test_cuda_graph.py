@@ -1,6 +1,7 @@
 """Models that replay recorded runs, and runs that the caller captures."""
 
 import ctypes
+import gc
 import threading
 
 import numpy as np
@@ -132,3 +133,32 @@ def test_a_caller_captures_a_run(described, runtime, make_stream):
         cuda.synchronize()
         assert capture(refused) == 0 and sentence in str(error)
     assert capture(lambda: failure(load, described("counter"))) == 0
+
+
+def test_models_come_and_go_while_others_capture(described, package, runtime, make_stream):
+    # In the global mode, which is torch's, a capture forbids every thread to free memory.
+    stream, graph = make_stream(), ctypes.c_void_p()
+    old = [load(path) for path in (described("counter"), package("embedded"))]
+    for model in old:
+        model(ones() if model.manifest else gpu(x()))
+    cuda.synchronize()
+    assert runtime.cudaStreamBeginCapture(ctypes.c_void_p(stream), 0) == 0
+    del old, model
+    gc.collect()
+    failures = []
+
+    def work():
+        try:
+            for path in (described("affine"), package("affine"), package("embedded")):
+                (y,) = load(path)(gpu(x()))
+                np.testing.assert_allclose(host(y), affine(x(), 2), rtol=1e-6)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    code = runtime.cudaStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
+    assert not failures, failures
+    assert code == 0
+    assert runtime.cudaGraphDestroy(graph) == 0

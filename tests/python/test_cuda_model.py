@@ -345,7 +345,7 @@ def test_the_second_device(either, cuda_graph):
             assert host(total)[0] == 3 * sum(s + i for s in range(step + 1))
     error = failure(models[0], gpu(np.ones((1, 8), np.float32), "cuda:0"), gpu(np.array([1])))
     assert "is on cuda:0, it takes tensors on cuda:1" in str(error)
-    del models, model, value, total, row
+    del models, model, value, total, row, error  # whose frames hold tensors
     assert [allocated(f"cuda:{i}") for i in range(2)] == before
 
 

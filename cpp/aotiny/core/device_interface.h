@@ -94,6 +94,10 @@ class DeviceInterface {
   virtual std::unique_ptr<DeviceGraph> record(Device device, void* stream,
                                               const std::function<void()>& work) = 0;
 
+  // Runs `work`, whose calls have nothing to do with streams that are being captured. While there
+  // are such, by whomever, CUDA would refuse some calls that allocate, free or load.
+  virtual void outside_capture(const std::function<void()>& work) = 0;
+
   // Makes the device of this index the one that code which names none works on, on this thread, and
   // its driver ready for that thread; returns the index of the one before. Compiled models rely on
   // it. See DeviceScope.

@@ -155,9 +155,11 @@ Container::Container(std::shared_ptr<const Library> library, const std::string& 
   const DeviceScope scope(device_);  // creating it makes the device current, for good
   const Functions& f = *functions_;
   const std::string device_text = to_string(device);
-  check(with_clean_error([&] {
-          return f.create(&container_, static_cast<size_t>(num_models), device_text.c_str(),
-                          nullptr);
+  check(undisturbed([&] {
+          return with_clean_error([&] {
+            return f.create(&container_, static_cast<size_t>(num_models), device_text.c_str(),
+                            nullptr);
+          });
         }),
         Status::InvalidProgram, "creating it");
   try {
@@ -188,13 +190,30 @@ Container::Container(std::shared_ptr<const Library> library, const std::string& 
   }
 }
 
+// A model on a ruined device cannot be destroyed: before torch 2.13 it ends the process when it
+// fails to free its memory, which is of no more use to anyone. Its code stays, too.
 Container::~Container() {
   try {
     const DeviceScope scope(device_);
-    destroy();
-  } catch (const Error&) {  // the device is ruined: its memory goes with the process
-    static_cast<void>(functions_->destroy(container_));
+    const std::string ruin = device_.type == DeviceType::CPU
+                                 ? std::string()
+                                 : device_interface(device_.type).take_error(device_);
+    require(ruin.empty(), Status::InvalidState, ruin);
+    static_cast<void>(undisturbed([&] {
+      destroy();
+      return 0;
+    }));
+  } catch (const Error&) {
+    static_cast<void>(new std::shared_ptr<const Library>(library_));
   }
+}
+
+template <class Call>
+int32_t Container::undisturbed(Call&& call) const {
+  if (device_.type == DeviceType::CPU) return call();
+  int32_t code = 0;
+  device_interface(device_.type).outside_capture([&] { code = call(); });
+  return code;
 }
 
 void Container::destroy() noexcept {
@@ -265,7 +284,9 @@ void Container::use_constants(std::span<const std::pair<std::string, Tensor>> co
 
 void Container::copy_constants(const uint8_t* blob) {
   const DeviceScope scope(device_);
-  check(with_clean_error([&] { return functions_->copy_constants(container_, blob); }),
+  check(undisturbed([&] {
+          return with_clean_error([&] { return functions_->copy_constants(container_, blob); });
+        }),
         Status::InvalidProgram, "loading its constants");
 }
 

@@ -63,6 +63,9 @@ class Container {
   std::vector<Tensor> run_with(const Run& run, std::span<const Tensor> inputs, void* stream);
 
   void destroy() noexcept;
+  // Runs `call`, which allocates, frees or copies, wherever streams are captured meanwhile.
+  template <class Call>
+  int32_t undisturbed(Call&& call) const;
   std::vector<AtenTensorHandle> loaded_handles() const;
   // Fails unless code is 0: with `status` if the model itself refused, with Internal if a shim did.
   void check(int32_t code, Status status, const char* action) const;

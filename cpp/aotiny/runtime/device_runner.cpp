@@ -59,7 +59,10 @@ std::vector<Tensor> DeviceRunner::run_in_turn(std::span<const Tensor> inputs, vo
     DeviceRunner& runner;
     void* stream;
   } const finish{*this, stream};
-  return graphs_ ? graphs_->run(inputs, stream) : container_.run_single_threaded(inputs, stream);
+  if (graphs_) return graphs_->run(inputs, stream);
+  std::vector<Tensor> outputs;
+  interface_.outside_capture([&] { outputs = container_.run_single_threaded(inputs, stream); });
+  return outputs;
 }
 
 }  // namespace aotiny

@@ -109,6 +109,11 @@ std::unique_ptr<DeviceGraph> CudaInterface::record(Device device, void* stream,
   return record_graph(device.index, as_stream(stream), work);
 }
 
+void CudaInterface::outside_capture(const std::function<void()>& work) {
+  const OutsideCapture outside;
+  work();
+}
+
 // cudaSetDevice also makes the device's context current for the driver's API, which models call
 // directly, on a thread that has not used CUDA before; DeviceGuard would leave the call out where
 // the device is the thread's default one.
@@ -139,7 +144,8 @@ std::string CudaInterface::take_error(Device device) noexcept {
     (void)cudaGetLastError();
     return "";
   } catch (const Error& error) {
-    return error.what();
+    // A stream that is no more, say, is not the device's ruin.
+    return error.status() == Status::InvalidArgument ? "" : error.what();
   } catch (...) {  // no memory for the sentence
     return "";
   }

@@ -39,6 +39,7 @@ class CudaInterface final : public DeviceInterface {
   std::unique_ptr<DeviceEvent> make_event(Device device) override;
   std::unique_ptr<DeviceGraph> record(Device device, void* stream,
                                       const std::function<void()>& work) override;
+  void outside_capture(const std::function<void()>& work) override;
   int exchange_current(int index) override;
   std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept override;
   void unload_modules(const std::vector<void*>& modules) noexcept override;

@@ -97,7 +97,7 @@ std::unique_ptr<DeviceGraph> record_graph(int device, cudaStream_t stream,
       (void)cudaGetLastError();
       std::rethrow_exception(failure);
     }
-    AOTINY_CUDA_CHECK(code);
+    if (code != cudaSuccess) fail_on(code, "cudaStreamEndCapture", __FILE__, __LINE__);
     return std::make_unique<Graph>(device, recording.graph);
   }
 }

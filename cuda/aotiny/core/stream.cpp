@@ -102,11 +102,16 @@ uint64_t capture_id(cudaStream_t stream) {
 
 Stream::Stream(int device) : device_(device) {
   const DeviceGuard guard(device);
+  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
 Stream::~Stream() {
-  if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
+  try {
+    const OutsideCapture outside;
+    (void)cudaStreamDestroy(stream_);
+  } catch (const Error&) {  // the driver is gone, or of no more use
+  }
 }
 
 Event::Event() { AOTINY_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
