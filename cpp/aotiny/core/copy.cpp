@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "aotiny/core/device_interface.h"
+#include "aotiny/core/overlap.h"
 #include "aotiny/core/parallel.h"
 #include "aotiny/core/tensor.h"
 
@@ -81,18 +82,6 @@ void copy_strided(To* to, const From* from, const std::vector<LoopDim>& dims) {
                inner.source_stride);
     }
   });
-}
-
-// Whether the two views may touch the same bytes.
-bool may_overlap(const Tensor& a, const Tensor& b) {
-  const auto bytes = [](const Tensor& t) {
-    const char* begin = static_cast<const char*>(t.raw_data());
-    return std::pair(
-        begin, begin + checked_span(t.sizes(), t.strides()) * static_cast<int64_t>(t.itemsize()));
-  };
-  const auto [a_begin, a_end] = bytes(a);
-  const auto [b_begin, b_end] = bytes(b);
-  return a_begin < b_end && b_begin < a_end;
 }
 
 struct Bytes16 {

@@ -2,41 +2,13 @@
 
 #include <algorithm>
 
+#include "aotiny/core/overlap.h"
+
 namespace aotiny {
 namespace {
 
 std::optional<int64_t> batch_of(const Weight& weight) {
   return weight.is_stack() ? std::optional(weight.batch()) : std::nullopt;
-}
-
-// The first and the last but one byte that a plane reaches.
-std::pair<const char*, const char*> bytes_of(const Tensor& plane) {
-  const char* begin = static_cast<const char*>(plane.raw_data());
-  return {begin, begin + checked_span(plane.sizes(), plane.strides()) *
-                             static_cast<int64_t>(plane.itemsize())};
-}
-
-bool may_overlap(const Tensor& a, const Tensor& b) {
-  if (a.device() != b.device()) return false;
-  const auto [a_begin, a_end] = bytes_of(a);
-  const auto [b_begin, b_end] = bytes_of(b);
-  return a_begin < b_end && b_begin < a_end;
-}
-
-// Whether no two elements of a tensor are the same memory: from the smallest stride on, each steps
-// over all that those before it reach.
-bool elements_are_distinct(const Tensor& tensor) {
-  std::vector<std::pair<int64_t, int64_t>> dims;  // stride, size
-  for (int64_t dim = 0; dim < tensor.ndim(); ++dim) {
-    if (tensor.size(dim) > 1) dims.emplace_back(tensor.stride(dim), tensor.size(dim));
-  }
-  std::ranges::sort(dims);
-  int64_t reach = 0;
-  for (const auto& [stride, size] : dims) {
-    if (stride <= reach) return false;
-    reach += stride * (size - 1);
-  }
-  return true;
 }
 
 void check_target(const Weight& target) {
@@ -45,7 +17,7 @@ void check_target(const Weight& target) {
           " is read-only, its memory must not be written to; its clone can be");
   for (size_t i = 0; i < target.planes().size(); ++i) {
     const Tensor& plane = target.planes()[i];
-    require(elements_are_distinct(plane), Status::InvalidArgument, "copy_: elements of ",
+    require(has_distinct_elements(plane), Status::InvalidArgument, "copy_: elements of ",
             info.planes[i].name, " share memory: shape ", Shape{plane.sizes()}, ", strides ",
             Shape{plane.strides()});
     for (size_t j = 0; j < i; ++j) {

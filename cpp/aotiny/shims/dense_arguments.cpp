@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <utility>
-#include <vector>
 
+#include "aotiny/core/overlap.h"
 #include "aotiny/shims/dense.h"
 
 namespace aotiny {
@@ -33,45 +33,15 @@ void require_matrices(const Tensor& out, const Tensor& tensor, const char* name)
           " dimensions, not ", out.ndim(), ": ", tensor);
 }
 
-// [begin, end) of the bytes that a tensor's elements lie in.
-struct Extent {
-  uintptr_t begin = 0;
-  uintptr_t end = 0;
-};
-
-Extent extent(const Tensor& tensor) {
-  const auto begin = reinterpret_cast<uintptr_t>(tensor.raw_data());
-  const int64_t span = checked_span(tensor.sizes(), tensor.strides());
-  return {begin, begin + checked_nbytes(span, tensor.itemsize())};
-}
-
-bool may_overlap(const Tensor& a, const Tensor& b) {
-  const Extent x = extent(a), y = extent(b);
-  return x.begin < y.end && y.begin < x.end;
-}
-
-// An out whose elements share memory (stride 0, or windows) has no defined result.
-void require_writable(const Tensor& out) {
-  std::vector<std::pair<int64_t, int64_t>> dims;  // stride, size
-  for (int64_t d = 0; d < out.ndim(); ++d) {
-    if (out.size(d) == 0) return;
-    if (out.size(d) > 1) dims.emplace_back(out.stride(d), out.size(d));
-  }
-  std::sort(dims.begin(), dims.end());
-  int64_t reach = 0;  // of the dimensions with smaller strides
-  for (const auto& [stride, size] : dims) {
-    require(stride > reach, Status::InvalidArgument, "the elements of out overlap: ", out);
-    reach += stride * (size - 1);
-  }
-}
-
 void require_product(const Tensor& out, const Tensor& a, const Tensor& b) {
   require(a.size(-1) == b.size(-2), Status::InvalidArgument, "cannot multiply ", Shape{a.sizes()},
           " by ", Shape{b.sizes()}, ": ", a.size(-1), " columns, ", b.size(-2), " rows");
   require(out.size(-2) == a.size(-2) && out.size(-1) == b.size(-1), Status::InvalidArgument,
           "out has shape ", Shape{out.sizes()}, ", the product of ", Shape{a.sizes()}, " and ",
           Shape{b.sizes()}, " needs another");
-  require_writable(out);
+  // An out whose elements share memory (stride 0, or windows) has no defined result.
+  require(has_distinct_elements(out), Status::InvalidArgument,
+          "the elements of out overlap: ", out);
 }
 
 struct Argument {
