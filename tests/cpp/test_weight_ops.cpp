@@ -2,8 +2,10 @@
 // are compared with numpy's in the Python tests.
 #include "aotiny/shims/weight_ops.h"
 
+#include <array>
 #include <functional>
 
+#include "aotiny/quant/views.h"
 #include "quant_testing.h"
 
 namespace aotiny {
@@ -41,6 +43,55 @@ TEST(WeightOps, BmmMayWriteOverItsActivations) {
       bmm(in, stack, Activation::Auto, &out);
       EXPECT_EQ(floats_of(out), shifted);
     }
+  }
+}
+
+// Rows that begin one element after another, whose elements share memory; `out` elsewhere, and over
+// them.
+TEST(WeightOps, WindowsWithAnOut) {
+  const int64_t k = 64;
+  for (const FormatId format : {kInt8, kNative}) {
+    const Weight stack = stack_of(format, 2, k, k), weight = select(stack, 0, 1);
+    for (const DType dtype : {DType::Float32, DType::BFloat16}) {
+      const Tensor memory = tensor_of(gaussian(1000, 55), {1000}, dtype);
+      const Tensor rows = memory.as_strided(std::array<int64_t, 2>{5, k}, std::array{1L, 1L}, 3);
+      const Tensor batches =
+          memory.as_strided(std::array<int64_t, 3>{2, 5, k}, std::array{2L, 1L, 1L}, 3);
+      const std::vector<float> expected = floats_of(matmul(rows.contiguous(), weight));
+      const std::vector<float> products = floats_of(bmm(batches.contiguous(), stack));
+      for (const int64_t at : {200L, 40L}) {
+        const Tensor copy = memory.clone();
+        const Tensor out = memory.slice(0, at, at + 5 * k).view(std::array{5L, k});
+        matmul(rows, weight, Activation::Auto, nullptr, &out);
+        EXPECT_EQ(floats_of(out), expected) << at;
+        memory.copy_(copy);
+        const Tensor outs = memory.slice(0, at, at + 10 * k).view(std::array{2L, 5L, k});
+        bmm(batches, stack, Activation::Auto, &outs);
+        EXPECT_EQ(floats_of(outs), products) << at;
+        memory.copy_(copy);
+      }
+    }
+  }
+}
+
+TEST(WeightOps, RefuseAnOutInTheWeightsMemory) {
+  const Weight weight = random_weight(kInt8, 64, 64, 32, 56);
+  const Tensor x = tensor_of(gaussian(8 * 64, 57), {8, 64});
+  for (size_t i = 0; i < weight.planes().size(); ++i) {
+    const Tensor memory = Tensor::empty(std::array{4096L}, DType::Float32);
+    std::vector<Tensor> planes = weight.planes();
+    planes[i] = Tensor::from_blob(memory.data<float>() + 500, planes[i].sizes(),
+                                  planes[i].strides(), 0, planes[i].dtype());
+    planes[i].copy_(weight.planes()[i]);
+    const Weight there(weight.format(), planes, 32);
+    const Tensor out = memory.slice(0, 0, 512).view(std::array{8L, 64L});
+    expect_error(Status::InvalidArgument,
+                 "address " + std::to_string(reinterpret_cast<uintptr_t>(out.raw_data())) +
+                     ", lies in the memory of the weight's " + weight.info().planes[i].name,
+                 [&] { matmul(x, there, Activation::Auto, nullptr, &out); });
+    const Tensor apart = memory.slice(0, 3000, 3512).view(std::array{8L, 64L});
+    EXPECT_EQ(floats_of(matmul(x, there, Activation::Auto, nullptr, &apart)),
+              floats_of(matmul(x, weight)));
   }
 }
 

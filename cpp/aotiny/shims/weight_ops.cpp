@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "aotiny/core/overlap.h"
 #include "aotiny/core/parallel.h"
 #include "aotiny/core/scratch.h"
 #include "aotiny/kernels/dequantize.h"
@@ -54,6 +55,13 @@ void check_out(const char* op, const Tensor& out, const Weight& weight, DType dt
           Shape{out.sizes()}, ", not ", Shape{sizes});
   require(out.is_contiguous(), Status::InvalidArgument, op,
           ": out is not contiguous: its strides are ", Shape{out.strides()});
+  for (size_t i = 0; i < weight.planes().size(); ++i) {
+    const Tensor& plane = weight.planes()[i];
+    require(!may_overlap(out, plane), Status::InvalidArgument, op, ": out, ", out, " at address ",
+            reinterpret_cast<uintptr_t>(out.raw_data()), ", lies in the memory of the weight's ",
+            weight.info().planes[i].name, ", ", plane, " at address ",
+            reinterpret_cast<uintptr_t>(plane.raw_data()));
+  }
 }
 
 // --- products -----------------------------------------------------------------------------------
@@ -62,10 +70,18 @@ void check_out(const char* op, const Tensor& out, const Weight& weight, DType dt
 struct Product {
   const Weight& weight;
   Tensor x;
-  const float* bias;   // [N], or null
-  Tensor y;            // [B, M, N], contiguous, of x's dtype
-  bool shares_memory;  // y may lie where x does
+  const float* bias;  // [N], or null
+  Tensor y;           // [B, M, N], contiguous, of x's dtype
 };
+
+// x where writing y does not change it. A copy is contiguous: a clone of windows that overlap would
+// have other strides, and kernels want the unit stride along K.
+Tensor apart(const Tensor& x, const Tensor& y) {
+  if (!may_overlap(x, y)) return x;
+  const Tensor copy = Tensor::empty(x.sizes(), x.dtype(), x.device());
+  copy.copy_(x);
+  return copy;
+}
 
 void int8_product(const Product& p) {
   for (int64_t b = 0; b < p.x.size(0); ++b) {
@@ -91,7 +107,7 @@ void int8_product(const Product& p) {
 
 void native_product(const Product& p) {
   const bool wide = p.x.dtype() == DType::Float32;
-  const bool in_place = wide && !p.shares_memory;
+  const bool in_place = wide && !may_overlap(p.x, p.y);
   const Tensor x = wide ? p.x : p.x.to(DType::Float32).contiguous();
   const Tensor y = in_place ? p.y : Tensor::empty(p.y.sizes(), DType::Float32);
   dequantized_mm(p.weight, {.m = x.size(1),
@@ -105,7 +121,7 @@ void native_product(const Product& p) {
 
 void device_product(const Product& p, bool int8) {
   // Rows of the result are written while others' x is still read.
-  const Tensor x = p.shares_memory ? p.x.clone() : p.x;
+  const Tensor x = apart(p.x, p.y);
   const WeightProduct product{.weight = DeviceWeight(p.weight),
                               .m = x.size(1),
                               .dtype = x.dtype(),
@@ -122,16 +138,10 @@ void product(const Product& p, Activation activation) {
   const bool int8 = choose_activation({p.weight.format(), activation}) == Activation::Int8;
   if (p.y.numel() == 0) return;
   if (p.x.device() != kCPU) return device_product(p, int8);
-  if (int8 && p.shares_memory && p.x.size(0) > 1) {
-    // The first batch's result must not change what the next one reads.
-    const Tensor x = Tensor::empty(p.x.sizes(), p.x.dtype());
-    x.copy_(p.x);
-    int8_product({p.weight, x, p.bias, p.y, false});
-  } else if (int8) {
-    int8_product(p);
-  } else {
-    native_product(p);
-  }
+  if (!int8) return native_product(p);
+  // A single matrix is quantized before anything is written. Of several, the first one's result
+  // must not change what the next one reads.
+  int8_product({p.weight, p.x.size(0) > 1 ? apart(p.x, p.y) : p.x, p.bias, p.y});
 }
 
 // x with unit stride along its last dimension: itself where it has that.
@@ -195,7 +205,7 @@ Tensor matmul(const Tensor& x, const Weight& weight, Activation activation, cons
   // A view where x is a matrix with unit stride along K.
   const Tensor rows = x.ndim() == 2 ? dense_along_k(x) : x.contiguous();
   product({weight, rows.view(x_sizes), bias != nullptr ? wide_bias.data<float>() : nullptr,
-           y.view(y_sizes), out != nullptr},
+           y.view(y_sizes)},
           activation);
   return y;
 }
@@ -209,7 +219,7 @@ Tensor bmm(const Tensor& x, const Weight& weight, Activation activation, const T
   const int64_t sizes[] = {x.size(0), x.size(1), weight.n()};
   if (out != nullptr) check_out("bmm", *out, weight, x.dtype(), sizes);
   const Tensor y = out != nullptr ? *out : Tensor::empty(sizes, x.dtype(), x.device());
-  product({weight, dense_along_k(x), nullptr, y, out != nullptr}, activation);
+  product({weight, dense_along_k(x), nullptr, y}, activation);
   return y;
 }
 
