@@ -323,28 +323,32 @@ TEST_F(DequantizedMm, ThreadsWithStreamsOfTheirOwn) {
   EXPECT_EQ(wrong, 0) << "of 480";
 }
 
-TEST_F(DequantizedMm, MisalignedTensorsAreRefused) {
+// No tensor on a device is misaligned; raw memory may be.
+TEST_F(DequantizedMm, MisalignedMemoryIsRefused) {
   const Weight device = random_weight(kSome[3], 8, 64, 32, 91).to(gpu());
   const Tensor memory = Tensor::empty(Ints{4096}, DType::UInt8, gpu());
-  const auto shifted = [&](const Ints& sizes, const Ints& strides, DType dtype) {
-    return Tensor::from_blob(memory.data<uint8_t>() + 1, sizes, strides, 0, dtype, gpu());
-  };
-  const Tensor x = Tensor::empty(Ints{2, 64}, DType::BFloat16, gpu());
-  const Tensor bad_x = shifted({2, 64}, {64, 1}, DType::BFloat16);
-  const Tensor bad_y = shifted({2, 8}, {8, 1}, DType::BFloat16);
-  const Tensor bad_bias = shifted({8}, {1}, DType::Float32);
-  const std::string at =
-      " begins at address " + std::to_string(reinterpret_cast<uintptr_t>(bad_x.raw_data()));
-  const auto expect_refused = [&](const std::string& text, auto&& call) {
-    const std::string found = failure(Status::InvalidArgument, call);
+  uint8_t* odd = memory.data<uint8_t>() + 1;
+  const WeightProduct fine{.weight = DeviceWeight(device),
+                           .m = 2,
+                           .dtype = DType::BFloat16,
+                           .x = memory.raw_data(),
+                           .x_batch = 128,
+                           .x_row = 64,
+                           .bias = nullptr,
+                           .y = memory.data<uint8_t>() + 2048};
+  const std::string at = " begins at address " + std::to_string(reinterpret_cast<uintptr_t>(odd));
+  const auto expect_refused = [&](const std::string& text, const WeightProduct& product) {
+    const std::string found = failure(Status::InvalidArgument,
+                                      [&] { dequantized_mm(product, gpu(), current_stream(0)); });
     EXPECT_TRUE(contains(found, text)) << found;
   };
-  const Activation native = Activation::Native;
-  expect_refused("x" + at + " on cuda:0, not a multiple of 2, the size of bfloat16",
-                 [&] { matmul(bad_x, device, native); });
-  expect_refused("out" + at, [&] { matmul(x, device, native, nullptr, &bad_y); });
-  expect_refused("bias" + at + " on cuda:0, not a multiple of 4, the size of float32",
-                 [&] { matmul(x, device, native, &bad_bias); });
+  WeightProduct x = fine, y = fine, bias = fine;
+  x.x = odd;
+  y.y = odd;
+  bias.bias = reinterpret_cast<const float*>(odd);
+  expect_refused("x" + at + " on cuda:0, not a multiple of 2, the size of bfloat16", x);
+  expect_refused("out" + at, y);
+  expect_refused("bias" + at + " on cuda:0, not a multiple of 4, the size of float32", bias);
 }
 
 // On each, with more than 2^31 elements.

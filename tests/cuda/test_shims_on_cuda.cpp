@@ -1,5 +1,6 @@
 // The functions of libaotiny that take tensors of any device, with CUDA tensors.
 #include <algorithm>
+#include <sstream>
 
 #include "gpu_test.h"
 
@@ -34,6 +35,51 @@ TEST_F(ShimsOnCuda, EmptyStridedAndFromBlob) {
   expect_refused_with_null(Status::InvalidArgument, "no device cuda:99", [&](auto* ret) {
     return aoti_torch_empty_strided(2, sizes.data(), strides.data(), kFloat32, kCuda, 99, ret);
   });
+}
+
+// What says of itself to be on a GPU here is read by nobody: no GPU is needed.
+TEST(BlobsOnCuda, BeginAtMultiplesOfTheirElements) {
+  alignas(16) uint8_t memory[64];
+  const Ints sizes = {2}, strides = {1};
+  for (const DType dtype : {DType::UInt8, DType::BFloat16, DType::Float32, DType::Int64,
+                            DType::ComplexFloat32, DType::ComplexFloat64}) {
+    const auto size = static_cast<uintptr_t>(itemsize(dtype));
+    for (uintptr_t shift = 0; shift < 16; ++shift) {
+      SCOPED_TRACE(testing::Message() << dtype << " at " << shift);
+      const auto make = [&](Device device) {
+        return Tensor::from_blob(memory + shift, sizes, strides, 0, dtype, device);
+      };
+      EXPECT_EQ(make(kCPU).raw_data(), memory + shift);
+      if (shift % size == 0) {
+        EXPECT_EQ(make(gpu()).raw_data(), memory + shift);
+        continue;
+      }
+      std::ostringstream sentence;
+      sentence << "data begins at address " << reinterpret_cast<uintptr_t>(memory + shift)
+               << " on cuda:0, not a multiple of " << size << ", the size of " << dtype;
+      const std::string found = failure(Status::InvalidArgument, [&] { make(gpu()); });
+      EXPECT_TRUE(contains(found, sentence.str())) << found;
+      expect_refused_with_null(Status::InvalidArgument, sentence.str(), [&](AtenTensorHandle* ret) {
+        return aoti_torch_create_tensor_from_blob(memory + shift, 1, sizes.data(), strides.data(),
+                                                  0, static_cast<int32_t>(dtype), kCuda, 0, ret);
+      });
+    }
+  }
+  const Ints none = {0};
+  EXPECT_EQ(Tensor::from_blob(memory + 1, none, strides, 0, DType::Float32, gpu()).numel(), 0);
+}
+
+TEST(BlobsOnCuda, ViewsOfAnotherDtypeToo) {
+  alignas(16) double memory[5];
+  const Ints sizes = {4}, strides = {1};
+  const auto complex = [&](int64_t shift, Device device) {
+    return Tensor::from_blob(memory + shift, sizes, strides, 0, DType::Float64, device)
+        .view_dtype(DType::ComplexFloat64);
+  };
+  EXPECT_EQ(complex(0, gpu()).numel(), 2);
+  EXPECT_EQ(complex(1, kCPU).numel(), 2);
+  EXPECT_TRUE(contains(failure(Status::InvalidArgument, [&] { complex(1, gpu()); }),
+                       "not aligned for complex128, which wants a multiple of 16"));
 }
 
 TEST_F(ShimsOnCuda, CopiesAndClones) {

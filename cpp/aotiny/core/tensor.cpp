@@ -45,6 +45,12 @@ Tensor Tensor::from_blob(void* data, IntSpan sizes, IntSpan strides, int64_t sto
   require(data != nullptr || span == 0, Status::InvalidArgument, "data is null, but shape ",
           Shape{sizes}, " has elements");
   const size_t nbytes = checked_nbytes(span, aotiny::itemsize(dtype));
+  // The CPU loads elements from anywhere; a kernel that does is a fault which ends the process's
+  // use of the device.
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  require(device == kCPU || numel == 0 || address % aotiny::itemsize(dtype) == 0,
+          Status::InvalidArgument, "data begins at address ", address, " on ", device,
+          ", not a multiple of ", aotiny::itemsize(dtype), ", the size of ", dtype);
   SizesAndStrides shape(sizes, strides);
   return Tensor(StorageRef::make(data, nbytes, device, deleter), std::move(shape), storage_offset,
                 numel, dtype);
@@ -187,7 +193,7 @@ Tensor Tensor::view_dtype(DType dtype) const {
   require(defined(), Status::InvalidArgument, "cannot view an undefined tensor");
   const auto from = static_cast<int64_t>(itemsize());
   const auto to = static_cast<int64_t>(aotiny::itemsize(dtype));
-  const int64_t alignment = std::min<int64_t>(to, alignof(double));
+  const int64_t alignment = device() == kCPU ? std::min<int64_t>(to, alignof(double)) : to;
   const auto address = reinterpret_cast<uintptr_t>(raw_data());
   require(numel_ == 0 || address % static_cast<uintptr_t>(alignment) == 0, Status::InvalidArgument,
           "view: the address ", raw_data(), " is not aligned for ", dtype,

@@ -22,8 +22,8 @@ class Tensor {
   static Tensor empty_strided(IntSpan sizes, IntSpan strides, DType dtype, Device device = kCPU);
   // On the CPU, in memory that CUDA devices read and write directly.
   static Tensor empty_pinned(IntSpan sizes, DType dtype);
-  // Views memory that `deleter` will release (by default: that somebody else owns). The storage
-  // begins at `data` and ends with the last element that the view reaches.
+  // Views memory that `deleter` will release (by default: that somebody else owns), from `data`, on
+  // a device a multiple of the dtype's size, to the last element that the view reaches.
   static Tensor from_blob(void* data, IntSpan sizes, IntSpan strides, int64_t storage_offset,
                           DType dtype, Device device = kCPU, Deleter deleter = {});
   // A 0-dimensional tensor of this value.
