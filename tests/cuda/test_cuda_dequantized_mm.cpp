@@ -323,34 +323,6 @@ TEST_F(DequantizedMm, ThreadsWithStreamsOfTheirOwn) {
   EXPECT_EQ(wrong, 0) << "of 480";
 }
 
-// No tensor on a device is misaligned; raw memory may be.
-TEST_F(DequantizedMm, MisalignedMemoryIsRefused) {
-  const Weight device = random_weight(kSome[3], 8, 64, 32, 91).to(gpu());
-  const Tensor memory = Tensor::empty(Ints{4096}, DType::UInt8, gpu());
-  uint8_t* odd = memory.data<uint8_t>() + 1;
-  const WeightProduct fine{.weight = DeviceWeight(device),
-                           .m = 2,
-                           .dtype = DType::BFloat16,
-                           .x = memory.raw_data(),
-                           .x_batch = 128,
-                           .x_row = 64,
-                           .bias = nullptr,
-                           .y = memory.data<uint8_t>() + 2048};
-  const std::string at = " begins at address " + std::to_string(reinterpret_cast<uintptr_t>(odd));
-  const auto expect_refused = [&](const std::string& text, const WeightProduct& product) {
-    const std::string found = failure(Status::InvalidArgument,
-                                      [&] { dequantized_mm(product, gpu(), current_stream(0)); });
-    EXPECT_TRUE(contains(found, text)) << found;
-  };
-  WeightProduct x = fine, y = fine, bias = fine;
-  x.x = odd;
-  y.y = odd;
-  bias.bias = reinterpret_cast<const float*>(odd);
-  expect_refused("x" + at + " on cuda:0, not a multiple of 2, the size of bfloat16", x);
-  expect_refused("out" + at, y);
-  expect_refused("bias" + at + " on cuda:0, not a multiple of 4, the size of float32", bias);
-}
-
 // On each, with more than 2^31 elements.
 class LargeProduct : public GpuTest {
  protected:

@@ -10,9 +10,9 @@
 // Where groups end in the middle of blocks, a block is the sum of its two halves' products.
 #pragma once
 
-#include "aotiny/core/check.h"
-#include "aotiny/kernels/formats.cuh"
 #include "aotiny/kernels/cuda_plain_mm_launch.h"
+#include "aotiny/kernels/formats.cuh"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace plain_mm_detail {
@@ -190,11 +190,7 @@ void launch_plain_mm(const PlainMmArguments& arguments, const PlainMmPlan& plan,
   if constexpr (kMayHaveHalves) {
     if (plan.halves) kernel = kernel_for<Traits, true>(plan.rows_x);
   }
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(plan.grid));
-  config.blockDim = dim3(kWarp * kPlainMmWarps);
-  config.stream = stream;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments));
+  launch(kernel, dim3(static_cast<unsigned>(plan.grid)), kWarp * kPlainMmWarps, stream, arguments);
 }
 
 }  // namespace aotiny::cuda

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "aotiny/core/check.h"
 #include "aotiny/kernels/convert.cuh"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace {
@@ -91,18 +91,15 @@ __global__ void __launch_bounds__(kMaxThreads)
 void quantize_activations(const QuantizeActivations& work, cudaStream_t stream) {
   const int64_t threads_of_row = work.k / kPerThread;
   const int64_t threads = std::min((threads_of_row + 31) / 32 * 32, kMaxThreads);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>((threads_of_row + threads - 1) / threads),
-                        static_cast<unsigned>(std::min(work.batch * work.m, kMaxRows)));
-  config.blockDim = dim3(static_cast<unsigned>(threads));
-  config.stream = stream;
+  const dim3 grid(static_cast<unsigned>((threads_of_row + threads - 1) / threads),
+                  static_cast<unsigned>(std::min(work.batch * work.m, kMaxRows)));
   const auto quad = static_cast<uint64_t>(kPerThread * itemsize(work.dtype));
   const bool aligned = reinterpret_cast<uintptr_t>(work.x) % quad == 0 &&
                        work.x_batch % kPerThread == 0 && work.x_row % kPerThread == 0;
   const auto kernel = work.dtype == DType::Float32   ? quantize_kernel<float>
                       : work.dtype == DType::Float16 ? quantize_kernel<__half>
                                                      : quantize_kernel<__nv_bfloat16>;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, work, aligned));
+  launch(kernel, grid, static_cast<int>(threads), stream, work, aligned);
 }
 
 }  // namespace aotiny::cuda

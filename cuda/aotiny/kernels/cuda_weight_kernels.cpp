@@ -17,7 +17,7 @@ void CudaWeightKernels::plain_product(const WeightProduct& product, Device devic
 
 void CudaWeightKernels::native_product(const WeightProduct& product, Device device) {
   const DeviceGuard guard(device.index);
-  dequantized_mm(product, device, current_stream(device.index));
+  dequantized_mm(product, current_stream(device.index));
 }
 
 void CudaWeightKernels::gather(const WeightGather& gather, Device device) {

@@ -44,16 +44,7 @@ DequantizedMmPlan plan_dequantized_mm(int64_t batch, int64_t m, int64_t n, DType
   return dtype == DType::Float32 ? plan_for<float>(batch, m, n) : plan_for<__half>(batch, m, n);
 }
 
-void dequantized_mm(const WeightProduct& product, Device device, cudaStream_t stream) {
-  const auto check = [&](const char* name, const void* data, DType dtype) {
-    const auto address = reinterpret_cast<uintptr_t>(data);
-    require(address % itemsize(dtype) == 0, Status::InvalidArgument, name, " begins at address ",
-            address, " on ", device, ", not a multiple of ", itemsize(dtype), ", the size of ",
-            dtype);
-  };
-  check("x", product.x, product.dtype);
-  check("out", product.y, product.dtype);
-  check("bias", product.bias, DType::Float32);
+void dequantized_mm(const WeightProduct& product, cudaStream_t stream) {
   const DeviceWeight& weight = product.weight;
   dequantized_mm(product, plan_dequantized_mm(weight.batch, product.m, weight.n, product.dtype),
                  stream);

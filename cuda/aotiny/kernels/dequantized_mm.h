@@ -29,9 +29,8 @@ std::ostream& operator<<(std::ostream& out, const DequantizedMmPlan& plan);
 // What `dequantized_mm` does for these sizes, all at least 1.
 DequantizedMmPlan plan_dequantized_mm(int64_t batch, int64_t m, int64_t n, DType dtype);
 
-// Of any m >= 1. Fails with InvalidArgument, with the address, for an x, y or bias that does not
-// begin at a multiple of its elements' size.
-void dequantized_mm(const WeightProduct& product, Device device, cudaStream_t stream);
+// Of any m >= 1.
+void dequantized_mm(const WeightProduct& product, cudaStream_t stream);
 // The same by a plan for these sizes, of which `blocks` may be any number from 1 on.
 void dequantized_mm(const WeightProduct& product, const DequantizedMmPlan& plan,
                     cudaStream_t stream);

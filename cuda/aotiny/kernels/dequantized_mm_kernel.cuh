@@ -1,10 +1,10 @@
 // The kernel of dequantized_mm.h, and dequantized_mm_of, for the files that make its instances.
 #pragma once
 
-#include "aotiny/core/check.h"
 #include "aotiny/kernels/convert.cuh"
 #include "aotiny/kernels/dequantize.cuh"
 #include "aotiny/kernels/dequantized_mm.h"
+#include "aotiny/kernels/launch.cuh"
 #include "aotiny/kernels/product_tiles.cuh"
 
 namespace aotiny::cuda {
@@ -107,12 +107,8 @@ void launch_dequantized_mm(const WeightProduct& product, const DequantizedMmPlan
   };
   const bool is_x_aligned = reinterpret_cast<uintptr_t>(product.x) % 16 == 0 &&
                             is_at_16(product.x_row) && is_at_16(product.x_batch);
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(plan.blocks);
-  config.blockDim = dim3(Tile::kThreads);
-  config.stream = stream;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, dequantized_mm_kernel<Traits, Tile>, product, plan,
-                                       is_x_aligned));
+  launch(dequantized_mm_kernel<Traits, Tile>, dim3(plan.blocks), Tile::kThreads, stream, product,
+         plan, is_x_aligned);
 }
 
 }  // namespace detail
@@ -120,18 +116,18 @@ void launch_dequantized_mm(const WeightProduct& product, const DequantizedMmPlan
 template <class Traits>
 void dequantized_mm_of(const WeightProduct& product, const DequantizedMmPlan& plan,
                        cudaStream_t stream) {
-  const auto launch = [&](auto element) {
+  const auto with = [&](auto element) {
     using Tiles = detail::ProductTiles<decltype(element)>;
     const bool small = plan.tile_m == Tiles::Small::kM;
     small ? detail::launch_dequantized_mm<Traits, typename Tiles::Small>(product, plan, stream)
           : detail::launch_dequantized_mm<Traits, typename Tiles::Large>(product, plan, stream);
   };
   if (product.dtype == DType::Float32) {
-    launch(float());
+    with(float());
   } else if (product.dtype == DType::Float16) {
-    launch(__half());
+    with(__half());
   } else {
-    launch(__nv_bfloat16());
+    with(__nv_bfloat16());
   }
 }
 

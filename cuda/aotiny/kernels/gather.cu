@@ -1,15 +1,12 @@
 #include "aotiny/kernels/gather.h"
 
-#include <algorithm>
-
-#include "aotiny/core/check.h"
 #include "aotiny/kernels/dequantize.cuh"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMaxBlocks = 1 << 16;  // threads step through the rest
 
 template <class T>
 __device__ void store_block(const float (&values)[32], void* out, int64_t offset) {
@@ -50,13 +47,8 @@ __global__ void __launch_bounds__(kThreads)
 void gather_rows(const WeightGather& gather, cudaStream_t stream) {
   if (gather.count == 0) return;
   const int64_t all = gather.count * (gather.weight.k / 32);
-  cudaLaunchConfig_t config{};
-  config.gridDim =
-      dim3(static_cast<unsigned>(std::min((all + kThreads - 1) / kThreads, kMaxBlocks)));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
   visit_format(gather.weight.format, [&](auto traits) {
-    AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, gather_kernel<decltype(traits)>, gather));
+    launch(gather_kernel<decltype(traits)>, grid_for(all, kThreads), kThreads, stream, gather);
   });
 }
 

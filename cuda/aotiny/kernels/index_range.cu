@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "aotiny/core/check.h"
 #include "aotiny/core/stream.h"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace {
@@ -53,12 +53,10 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class Item>
-void launch(const Item* items, int64_t count, int64_t blocks, Range* ranges, cudaStream_t stream) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(&config, range_kernel<Item>, items, count, ranges));
+void find_ranges(const Item* items, int64_t count, int64_t blocks, Range* ranges,
+                 cudaStream_t stream) {
+  launch(range_kernel<Item>, dim3(static_cast<unsigned>(blocks)), kThreads, stream, items, count,
+         ranges);
 }
 
 }  // namespace
@@ -77,11 +75,11 @@ std::pair<int64_t, int64_t> index_range(const void* indices, DType dtype, int64_
   const Tensor scratch = Tensor::empty(sizes, DType::Int64, device);
   Range* ranges = static_cast<Range*>(scratch.raw_data());
   if (dtype == DType::Int64) {
-    launch(static_cast<const long long*>(indices), count, blocks, ranges + 1, stream);
+    find_ranges(static_cast<const long long*>(indices), count, blocks, ranges + 1, stream);
   } else {
-    launch(static_cast<const int*>(indices), count, blocks, ranges + 1, stream);
+    find_ranges(static_cast<const int*>(indices), count, blocks, ranges + 1, stream);
   }
-  launch(ranges + 1, blocks, 1, ranges, stream);
+  find_ranges(ranges + 1, blocks, 1, ranges, stream);
   const int64_t two[] = {2};
   const Tensor result = Tensor::empty_pinned(two, DType::Int64);
   result.copy_(scratch.select(0, 0), true);

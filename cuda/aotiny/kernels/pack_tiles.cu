@@ -1,14 +1,11 @@
 #include "aotiny/kernels/pack_tiles.h"
 
-#include <algorithm>
-
-#include "aotiny/core/check.h"
+#include "aotiny/kernels/launch.cuh"
 
 namespace aotiny::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMaxBlocks = 1 << 16;  // threads step through the rest
 
 // The codes at an even k and the next of row n: the first in the lowest nibble, the other in the
 // fifth.
@@ -47,14 +44,9 @@ template <class T>
 void pack(const TilePacking& packing, cudaStream_t stream) {
   const int64_t count = (packing.n + 7) / 8 * packing.k;  // 8 rows of K codes, 8 codes a word
   if (count == 0) return;
-  cudaLaunchConfig_t config{};
-  config.gridDim =
-      dim3(static_cast<unsigned>(std::min((count + kThreads - 1) / kThreads, kMaxBlocks)));
-  config.blockDim = dim3(kThreads);
-  config.stream = stream;
-  AOTINY_CUDA_CHECK(cudaLaunchKernelEx(
-      &config, pack_tiles_kernel<T>, static_cast<const T*>(packing.codes), packing.n, packing.k,
-      packing.inner_k_tiles / 2, reinterpret_cast<uint32_t*>(packing.qdata), count));
+  launch(pack_tiles_kernel<T>, grid_for(count, kThreads), kThreads, stream,
+         static_cast<const T*>(packing.codes), packing.n, packing.k, packing.inner_k_tiles / 2,
+         reinterpret_cast<uint32_t*>(packing.qdata), count);
 }
 
 }  // namespace
