@@ -1,6 +1,6 @@
 // Products with native activations on a device: against fp64 sums on the CPU, and a row against
 // itself among other rows.
-#include "aotiny/kernels/dequantized_mm.h"
+#include "aotiny/kernels/cuda_dequantized_mm.h"
 
 #include <atomic>
 #include <thread>

@@ -2,8 +2,8 @@
 
 #include "aotiny/core/guard.h"
 #include "aotiny/core/stream.h"
+#include "aotiny/kernels/cuda_dequantized_mm.h"
 #include "aotiny/kernels/cuda_plain_mm.h"
-#include "aotiny/kernels/dequantized_mm.h"
 #include "aotiny/kernels/gather.h"
 #include "aotiny/kernels/index_range.h"
 #include "aotiny/kernels/pack_tiles.h"

@@ -1,5 +1,5 @@
 // dequantized_mm of CoalescedInt4.
-#include "aotiny/kernels/dequantized_mm_kernel.cuh"
+#include "aotiny/kernels/cuda_dequantized_mm_kernel.cuh"
 
 namespace aotiny::cuda {
 

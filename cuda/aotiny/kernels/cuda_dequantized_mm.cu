@@ -1,9 +1,9 @@
-#include "aotiny/kernels/dequantized_mm.h"
+#include "aotiny/kernels/cuda_dequantized_mm.h"
 
 #include <algorithm>
 #include <ostream>
 
-#include "aotiny/kernels/dequantized_mm_kernel.cuh"
+#include "aotiny/kernels/cuda_dequantized_mm_kernel.cuh"
 
 namespace aotiny::cuda {
 namespace {

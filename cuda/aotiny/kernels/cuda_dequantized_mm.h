@@ -35,7 +35,7 @@ void dequantized_mm(const WeightProduct& product, cudaStream_t stream);
 void dequantized_mm(const WeightProduct& product, const DequantizedMmPlan& plan,
                     cudaStream_t stream);
 
-// The same for one format; dequantized_mm_*.cu have an instance for each.
+// The same for one format; cuda_dequantized_mm_*.cu have an instance for each.
 template <class Traits>
 void dequantized_mm_of(const WeightProduct& product, const DequantizedMmPlan& plan,
                        cudaStream_t stream);

@@ -1,9 +1,10 @@
-// The kernel of dequantized_mm.h, and dequantized_mm_of, for the files that make its instances.
+// The kernel of cuda_dequantized_mm.h, and dequantized_mm_of, for the files that make its
+// instances.
 #pragma once
 
 #include "aotiny/kernels/convert.cuh"
+#include "aotiny/kernels/cuda_dequantized_mm.h"
 #include "aotiny/kernels/dequantize.cuh"
-#include "aotiny/kernels/dequantized_mm.h"
 #include "aotiny/kernels/launch.cuh"
 #include "aotiny/kernels/product_tiles.cuh"
 
