@@ -58,7 +58,15 @@ TEST(CudaPlainMmPlan, RefusesWhatItCannotCount) {
                                [&] {
                                  plan_plain_mm({FormatId{0}, 1, 1, 1, huge, 32});
                                }),
-                       "k=1099511627776 g=32: K is above 34359738368"));
+                       "k=1099511627776 g=32: K is above 2147483648"));
+  // A group of 2^32 would be one of 0 in 32 bits.
+  const int64_t group = int64_t{1} << 32;
+  EXPECT_TRUE(contains(failure(Status::InvalidArgument,
+                               [&] {
+                                 plan_plain_mm({FormatId{0}, 1, 1, 1, 2 * group, group});
+                               }),
+                       "k=8589934592 g=4294967296: K is above 2147483648"));
+  EXPECT_EQ(plan_plain_mm({FormatId{0}, 1, 1, 1, group / 2, group / 2}).grid, 1);
 }
 
 // --- products -----------------------------------------------------------------------------------

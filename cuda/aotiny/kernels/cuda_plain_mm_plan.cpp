@@ -7,8 +7,8 @@ namespace aotiny::cuda {
 namespace {
 
 constexpr int64_t kMaxGrid = 2147483647;
-// Kernels count blocks and half blocks of a row in 32 bits.
-constexpr int64_t kMaxK = int64_t{1} << 35;
+// Kernels have the size of a group, which may be K, and count half blocks of a row in 32 bits.
+constexpr int64_t kMaxK = int64_t{1} << 31;
 
 int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
