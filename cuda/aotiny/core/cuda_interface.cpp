@@ -173,6 +173,7 @@ void CudaInterface::transfer_with_host(void* destination, const void* source, co
   require(non_blocking || capture_id(stream) == kNoCapture, Status::InvalidState,
           "a copy between host and device waits for the stream, which is not possible while a "
           "stream is being captured");
+  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaMemcpyAsync(destination, source, nbytes, cudaMemcpyDefault, stream));
   if (non_blocking) {
     pinned_.record_use(host, device, stream);

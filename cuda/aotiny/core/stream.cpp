@@ -65,6 +65,7 @@ void synchronize_stream(int device, cudaStream_t stream, const char* what) {
   const DeviceGuard guard(device);
   require(capture_id(stream) == kNoCapture, Status::InvalidState, what,
           " waits for the stream, which is not possible while a stream is being captured");
+  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 
