@@ -20,8 +20,8 @@ struct PlainMmArguments {
   int64_t chunks, tiles, items;  // the plan's
 };
 
-// Instances are in cuda_plain_mm_4bit.cu and its neighbours, several files so that they compile at the
-// same time.
+// Instances are in cuda_plain_mm_4bit.cu and its neighbours, several files so that they compile at
+// the same time.
 template <class Traits>
 void launch_plain_mm(const PlainMmArguments& arguments, const PlainMmPlan& plan,
                      cudaStream_t stream);
