@@ -263,8 +263,6 @@ std::vector<AtenTensorHandle> Container::loaded_handles() const {
   return handles;
 }
 
-bool Container::has_constants() const { return !loaded_handles().empty(); }
-
 void Container::use_constants(std::span<const std::pair<std::string, Tensor>> constants) {
   require(!uses_constants_, Status::InvalidState, name_, ": its constants are already set");
   std::vector<Tensor> tensors;

@@ -37,9 +37,9 @@ class Container {
   size_t num_inputs() const noexcept { return num_inputs_; }
   size_t num_outputs() const noexcept { return num_outputs_; }
   const std::vector<Constant>& constants() const noexcept { return constants_; }
-  // Whether the code brought values for its constants along; otherwise they must be set before the
-  // first run.
-  bool has_constants() const;
+  // For how many constants the code brought values along; the others must be set before the first
+  // run.
+  size_t num_loaded_constants() const { return loaded_handles().size(); }
 
   // Lets the model use these tensors, by the constants' names, without a copy. Their memory must
   // outlive the container. At most once.

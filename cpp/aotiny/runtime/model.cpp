@@ -45,8 +45,10 @@ void Model::load_constants() {
     nbytes += constant.nbytes;
     ++count;
   }
-  if (count == 0 || container_->has_constants()) return;  // they are in the code
-  const ZipEntry& weights = p.weights_entry(count, nbytes);
+  if (count == 0) return;
+  const size_t loaded = container_->num_loaded_constants();
+  if (loaded >= count) return;  // they are in the code
+  const ZipEntry& weights = p.weights_entry(count - loaded, count, nbytes);
   if (!p.manifest) {
     container_->copy_constants(p.package->file().bytes().data() + weights.offset);
   } else if (device().type == DeviceType::CPU) {

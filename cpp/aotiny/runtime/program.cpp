@@ -70,8 +70,9 @@ const ConstantSpec* Program::find_constant(const std::string& constant) const {
   return found == specs.end() ? nullptr : &*found;
 }
 
-const ZipEntry& Program::weights_entry(size_t num_constants, uint64_t nbytes) const {
-  require(part.weights.has_value(), Status::InvalidProgram, name, ": ", num_constants, " of ",
+const ZipEntry& Program::weights_entry(size_t num_missing, size_t num_constants,
+                                       uint64_t nbytes) const {
+  require(part.weights.has_value(), Status::InvalidProgram, name, ": ", num_missing, " of ",
           num_constants, " constants (", nbytes,
           " bytes in all) are neither in its code nor in the package");
   require(part.weights->size == nbytes, Status::InvalidProgram, name, ": its weights take ", nbytes,

@@ -27,8 +27,9 @@ struct Program {
 
   // What the manifest says of a constant; null if nothing.
   const ConstantSpec* find_constant(const std::string& constant) const;
-  // The bytes of the constants in the package; fails with InvalidProgram unless they are as many.
-  const ZipEntry& weights_entry(size_t num_constants, uint64_t nbytes) const;
+  // The bytes of the constants in the package, of which `num_missing` have no value yet; fails with
+  // InvalidProgram unless they are as many.
+  const ZipEntry& weights_entry(size_t num_missing, size_t num_constants, uint64_t nbytes) const;
 
   ModelOptions options;
   std::shared_ptr<const Package> package;

@@ -32,9 +32,7 @@ py::tuple run(Model& model, const py::args& args) {
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string what = "input " + std::to_string(i);
     PyTensor input = import_object(args[i], what.c_str(), std::nullopt);
-    if (input.readonly && !model.manifest() && input.tensor.device() == kCPU) {
-      input = {input.tensor.clone(), false};
-    }
+    if (input.readonly && !model.manifest()) input = {input.tensor.clone(), false};
     if (input.readonly) readonly.insert(input.tensor.storage().get());
     inputs.push_back(std::move(input.tensor));
   }
