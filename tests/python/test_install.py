@@ -13,7 +13,10 @@ PREFIX = Path(aotiny.cmake_prefix())
 
 def test_the_install_is_small():
     files = [path for path in PREFIX.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    assert sum(path.stat().st_size for path in files) < 10_000_000
+    # The CUDA library is there only where a toolkit built it, and has a bound of its own.
+    cuda = [path for path in files if path.name.startswith("libaotiny_cuda")]
+    assert sum(path.stat().st_size for path in set(files) - set(cuda)) < 10_000_000
+    assert sum(path.stat().st_size for path in cuda) < 5_000_000
 
 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="needs pkg-config")

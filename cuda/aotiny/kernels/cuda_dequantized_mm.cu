@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <ostream>
 
-#include "aotiny/kernels/cuda_dequantized_mm_kernel.cuh"
+// Not the kernel: the instances, which take their time to compile, are in files of their own.
+#include "aotiny/kernels/product_tiles.cuh"
 
 namespace aotiny::cuda {
 namespace {
@@ -26,7 +27,7 @@ DequantizedMmPlan plan_with(int64_t batch, int64_t m, int64_t n) {
 
 template <class T>
 DequantizedMmPlan plan_for(int64_t batch, int64_t m, int64_t n) {
-  using Tiles = detail::ProductTiles<T>;
+  using Tiles = ProductTiles<T>;
   return m <= Tiles::Small::kM ? plan_with<typename Tiles::Small>(batch, m, n)
                                : plan_with<typename Tiles::Large>(batch, m, n);
 }

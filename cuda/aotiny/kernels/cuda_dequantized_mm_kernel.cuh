@@ -11,18 +11,6 @@
 namespace aotiny::cuda {
 namespace detail {
 
-// The tiles for few rows and for many.
-template <class T>
-struct ProductTiles {
-  using Small = MmaTile<T, 16, 64, 1, 4>;
-  using Large = MmaTile<T, 64, 128, 2, 4>;
-};
-template <>
-struct ProductTiles<float> {
-  using Small = FmaTile<16, 64>;
-  using Large = FmaTile<64, 64>;
-};
-
 // x[first_row.., k..k + kTileK] of one matrix, zeros where it ends.
 template <class Tile>
 __device__ void load_x(const WeightProduct& product, const typename Tile::Element* x,
@@ -118,7 +106,7 @@ template <class Traits>
 void dequantized_mm_of(const WeightProduct& product, const DequantizedMmPlan& plan,
                        cudaStream_t stream) {
   const auto with = [&](auto element) {
-    using Tiles = detail::ProductTiles<decltype(element)>;
+    using Tiles = ProductTiles<decltype(element)>;
     const bool small = plan.tile_m == Tiles::Small::kM;
     small ? detail::launch_dequantized_mm<Traits, typename Tiles::Small>(product, plan, stream)
           : detail::launch_dequantized_mm<Traits, typename Tiles::Large>(product, plan, stream);

@@ -131,4 +131,16 @@ class FmaTile {
   float sums_[kStepsM][kStepsN] = {};
 };
 
+// The tiles for few rows and for many.
+template <class T>
+struct ProductTiles {
+  using Small = MmaTile<T, 16, 64, 1, 4>;
+  using Large = MmaTile<T, 64, 128, 2, 4>;
+};
+template <>
+struct ProductTiles<float> {
+  using Small = FmaTile<16, 64>;
+  using Large = FmaTile<64, 64>;
+};
+
 }  // namespace aotiny::cuda
