@@ -48,13 +48,13 @@ def prepare(
     folder: Path, target: str, device: str, corpus: Corpus, announce: Callable[[str], None]
 ) -> None:
     """Makes what is missing in the folder. Imports torch only then."""
-    todo = missing(folder, device)
-    if not todo:
+    absent = missing(folder, device)
+    if not absent:
         announce("using the packages of an earlier run")
         return
     announce("importing torch")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in todo:
+    for name in absent:
         if name == REFERENCE:
             announce("computing the reference in torch")
             _write_reference(corpus, folder / REFERENCE)
