@@ -2,8 +2,9 @@
 
     python cuda_models.py FOLDER [NAME ...]     # compiles, several at a time
 
-Test modules import the fixture `cuda_package`; AOTINY_CUDA_PACKAGES=FOLDER names those made before.
-Each case builds the same module, on the CPU, wherever it is asked: a test runs it in torch too.
+Test modules import the fixture `cuda_package`; AOTINY_TEST_CUDA_PACKAGES=FOLDER names the packages
+made before. Each case builds the same module, on the CPU, wherever it is asked: a test runs it in
+torch too.
 """
 
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 
 import aotiny
+from cuda_packages import kept_packages
+from package_sources import SOURCES, define
 
 WHY_NOT = aotiny.cuda.why_not()
 if not WHY_NOT:
@@ -52,22 +55,6 @@ def _torch():
 
 
 # --- small ones -------------------------------------------------------------------------------
-
-
-def affine(scale: float):
-    """x [n, 16] -> x * scale + 0..15"""
-    torch = _torch()
-
-    class Affine(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.full((16,), scale))
-            self.shift = torch.nn.Parameter(torch.arange(16.0))
-
-        def forward(self, x):
-            return x * self.scale + self.shift
-
-    return Affine().eval()
 
 
 def _rows(least=1, most=64):
@@ -109,21 +96,6 @@ def cache():
             return self.rows + 0
 
     return Cache().eval()
-
-
-def lookup():
-    """int64 [n] in -10..9 -> rows [n, 4] of the table that has 4 i + j at (i, j)"""
-    torch = _torch()
-
-    class Lookup(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.table = torch.nn.Parameter(torch.arange(40.0).reshape(10, 4))
-
-        def forward(self, i):
-            return self.table[i]
-
-    return Lookup().eval()
 
 
 def mlp(dtype="float32", width=256):
@@ -235,6 +207,12 @@ def _zeros(*shape):
     return lambda: (_torch().zeros(*shape, dtype=_torch().int64),)
 
 
+def _sourced(name: str, **options) -> Case:
+    """A model of package_sources.py, with any number of rows."""
+    source = SOURCES[name]
+    return Case(lambda: define(source)["module"], lambda: define(source)["example"], options, _rows)
+
+
 def _decoder(dtype="bfloat16", **options) -> Case:
     def build():
         from cuda_decoder import decoder
@@ -255,12 +233,12 @@ CASES = {
     "decoder-triton": _decoder(**TRITON),
     "decoder-int4": _decoder(quantize="int4"),
     "decoder-int6": _decoder(quantize="int6"),
-    "affine": Case(lambda: affine(2.0), _randn(3, 16), {}, _rows),
-    "other_affine": Case(lambda: affine(-5.0), _randn(3, 16), {}, _rows),
-    "embedded": Case(lambda: affine(2.0), _randn(3, 16), {"constants": "so"}, _rows),
+    "affine": _sourced("affine"),
+    "other_affine": _sourced("other_affine"),
+    "embedded": _sourced("affine", constants="so"),
     "counter": Case(counter, _randn(16)),
     "cache": Case(cache, lambda: (_torch().ones(8), _torch().tensor([0]))),
-    "lookup": Case(lookup, _zeros(3), {}, _rows),
+    "lookup": _sourced("lookup"),
     "mlp": Case(mlp, _randn(3, 256), {}, _rows),
     "mlp-triton": Case(mlp, _randn(3, 256), TRITON, _rows),
     **{
@@ -313,8 +291,7 @@ def compile_cases(folder: Path, names) -> dict[str, str]:
 def cuda_package_fixture(tmp_path_factory):
     """cuda_package(name): the path of one of CASES. All are compiled when the first is asked for,
     since side by side they take little longer."""
-    made_before = os.environ.get("AOTINY_CUDA_PACKAGES")
-    folder = Path(made_before or tmp_path_factory.getbasetemp() / "cuda_packages")
+    folder = kept_packages(tmp_path_factory, "exported")
     lock = threading.Lock()
     failures: dict[str, str] = {}
 
@@ -335,7 +312,7 @@ def main() -> None:
         export_case(name, folder / f"{name}.pt2")
         return
     names = sys.argv[2:] or list(CASES)
-    failures = compile_cases(Path(sys.argv[1]), names)
+    failures = compile_cases(Path(sys.argv[1]) / "exported", names)
     for name in names:
         print(f"{name}: {failures.get(name) or 'made'}", flush=True)
     sys.exit(bool(failures))

@@ -1,15 +1,16 @@
 """Tiny packages for CUDA, compiled once a session by whichever torch is there.
 
+    python cuda_packages.py FOLDER      # compiles them, several at a time
+
 The models are small and plain; what their products compute is tested elsewhere. Test modules import
-the fixtures. AOTINY_TEST_CUDA_PACKAGES names a folder that keeps the packages, and holds those that
-are there already.
+the fixtures. AOTINY_TEST_CUDA_PACKAGES=FOLDER names the packages made before, these and those of
+cuda_models.py; the tests add what is missing there.
 """
 
 import ctypes
 import gc
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,40 +20,17 @@ import pytest
 import aotiny
 from aotiny import Tensor, cuda
 from models import add_entry
+from package_sources import OPTIONS, SOURCES, compile_sources
 
 WHY_NOT = cuda.why_not()
 needs_gpu = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
-OPTIONS = {
-    "aot_inductor.link_libtorch": False,
-    "aot_inductor.embed_kernel_binary": True,
-    "aot_inductor.package_constants_on_disk_format": "binary_blob",
-    "aot_inductor.use_consts_asm_build": False,
-}
-# Each source defines `module` and `example`, and may define `dynamic` and `options`.
-AFFINE = """
-class Affine(torch.nn.Module):
-    def __init__(self, scale):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.full((16,), scale))
-        self.shift = torch.nn.Parameter(torch.arange(16.0))
-    def forward(self, x):
-        return x * self.scale + self.shift
-module, example = Affine(%s), (torch.zeros(3, 16, device="cuda"),)
-dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
-"""
-SOURCES = {
-    "affine": AFFINE % "2.0",
-    "other_affine": AFFINE % "-5.0",
-    "embedded": AFFINE % "2.0"
-    + 'options = {"aot_inductor.package_constants_on_disk_format": None}',
-    "aliases": """
-class Aliases(torch.nn.Module):
-    def forward(self, x):
-        y = x + 1
-        return x, x[1:], y, y, None
-module, example = Aliases(), (torch.zeros(3, 16, device="cuda"),)
-""",
+CUDA_OPTIONS = {**OPTIONS, "aot_inductor.embed_kernel_binary": True}
+
+CUDA_SOURCES = {
+    **SOURCES,
+    "embedded": SOURCES["affine"]
+    + 'options = {"aot_inductor.package_constants_on_disk_format": None}\n',
     # A row goes into a cache at a position; what is in it so far is added up.
     "cache": """
 class Cache(torch.nn.Module):
@@ -63,29 +41,8 @@ class Cache(torch.nn.Module):
     def forward(self, x, position):
         self.rows[position] = x * self.weight
         return self.rows.sum(0), self.rows[position] + 1
-module, example = Cache(), (torch.zeros(1, 8, device="cuda"),
-                            torch.zeros(1, dtype=torch.int64, device="cuda"))
-""",
-    # Every run adds to a buffer: one too many, or too few, shows.
-    "counter": """
-class Counter(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("total", torch.zeros(16))
-        self.weight = torch.nn.Parameter(torch.ones(16))
-    def forward(self, x):
-        self.total.add_(x)
-        return self.total * self.weight
-module, example = Counter(), (torch.zeros(16, device="cuda"),)
-""",
-    "lookup": """
-class Lookup(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table = torch.nn.Parameter(torch.arange(40.0).reshape(10, 4))
-    def forward(self, i):
-        return self.table[i]
-module, example = Lookup(), (torch.zeros(3, dtype=torch.int64, device="cuda"),)
+module, example = Cache(), (torch.zeros(1, 8, device=device),
+                            torch.zeros(1, dtype=torch.int64, device=device))
 """,
     # 64 MiB of weights, between two that are not as long as a kernel's loads.
     "large": """
@@ -97,7 +54,7 @@ class Large(torch.nn.Module):
         self.after = torch.nn.Parameter(torch.arange(11.0) + 2)
     def forward(self, x):
         return (self.weight * x).sum(1) + self.before.sum() * self.after.sum()
-module, example = Large(), (torch.zeros(4096, device="cuda"),)
+module, example = Large(), (torch.zeros(4096, device=device),)
 """,
     # How large the result is depends on the values: the model has to look at them.
     "looks": """
@@ -107,48 +64,31 @@ class Looks(torch.nn.Module):
         torch._check(n >= 0)
         torch._check(n < 100)
         return torch.zeros(n, device=x.device) + x[0]
-module, example = Looks(), (torch.ones(3, device="cuda"),)
+module, example = Looks(), (torch.ones(3, device=device),)
 """,
 }
-COMPILE = """
-import sys, torch
-sources, folder, base = eval(sys.argv[1]), sys.argv[2], eval(sys.argv[3])
-for name, source in sources.items():
-    dynamic, options = None, {}
-    exec(source)
-    program = torch.export.export(module.eval().cuda(), example, dynamic_shapes=dynamic)
-    torch._inductor.aoti_compile_and_package(
-        program, package_path=f"{folder}/{name}.pt2", inductor_configs={**base, **options})
-"""
 
 
-def compile_packages(names: list[str], folder: Path) -> None:
-    """Compiles several at a time: most of the time torch takes is its own start."""
-    shares = [names[i::4] for i in range(4) if names[i::4]]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMPILE, repr({n: SOURCES[n] for n in share}), str(folder),
-             repr(OPTIONS)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )
-        for share in shares
-    ]  # fmt: skip
-    for process, share in zip(processes, shares, strict=True):
-        errors = process.communicate()[1]
-        for name in share:
-            assert (folder / f"{name}.pt2").exists(), f"{name}: {errors[-3000:]}"
+def compile_packages(folder: Path) -> None:
+    """Makes the packages that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = {n: s for n, s in CUDA_SOURCES.items() if not (folder / f"{n}.pt2").exists()}
+    compile_sources(missing, folder, "cuda", CUDA_OPTIONS)
+
+
+def kept_packages(tmp_path_factory, kind: str) -> Path:
+    """Where packages of a kind are, or go."""
+    made_before = os.environ.get("AOTINY_TEST_CUDA_PACKAGES")
+    return Path(made_before or tmp_path_factory.getbasetemp() / "cuda-packages") / kind
 
 
 @pytest.fixture(scope="session", name="package")
 def package_fixture(tmp_path_factory):
-    """package(name): the path of one of SOURCES."""
-    kept = os.environ.get("AOTINY_TEST_CUDA_PACKAGES")
-    folder = Path(kept or tmp_path_factory.getbasetemp() / "cuda-packages")
-    folder.mkdir(exist_ok=True)
-    missing = [name for name in SOURCES if not (folder / f"{name}.pt2").exists()]
-    if missing:
+    """package(name): the path of one of CUDA_SOURCES."""
+    folder = kept_packages(tmp_path_factory, "plain")
+    if any(not (folder / f"{name}.pt2").exists() for name in CUDA_SOURCES):
         pytest.importorskip("torch")
-        compile_packages(missing, folder)
+        compile_packages(folder)
     return lambda name: folder / f"{name}.pt2"
 
 
@@ -261,3 +201,7 @@ def make_stream_fixture(runtime):
     cuda.synchronize()
     for stream in made:
         assert runtime.cudaStreamDestroy(stream) == 0
+
+
+if __name__ == "__main__":
+    compile_packages(Path(sys.argv[1]) / "plain")

@@ -7,105 +7,38 @@ copies two with a manifest; AOTINY_TEST_PACKAGES=FOLDER names them to the tests.
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import aotiny
+import package_sources
+from package_sources import OPTIONS, SOURCES, compile_sources
 
-OPTIONS = {
-    "aot_inductor.link_libtorch": False,
-    "aot_inductor.package_constants_on_disk_format": "binary_blob",
-    "aot_inductor.use_consts_asm_build": False,
-    "cpp.vec_isa_ok": True,
-    "cpp.dynamic_threads": True,
-}
+CPU_OPTIONS = {**OPTIONS, "cpp.vec_isa_ok": True, "cpp.dynamic_threads": True}
 
-# Each source defines `module` and `example`, and may define `dynamic` and `options`.
-SOURCES = {
-    # x [n, 16] -> x * scale + shift
-    "affine": """
-class Affine(torch.nn.Module):
-    def __init__(self, scale):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.full((16,), scale))
-        self.shift = torch.nn.Parameter(torch.arange(16.0))
-    def forward(self, x):
-        return x * self.scale + self.shift
-module, example = Affine(2.0), (torch.zeros(3, 16),)
-dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
-""",
-    "other_affine": """
-class Affine(torch.nn.Module):
-    def __init__(self, scale):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.full((16,), scale))
-        self.shift = torch.nn.Parameter(torch.arange(16.0))
-    def forward(self, x):
-        return x * self.scale + self.shift
-module, example = Affine(-5.0), (torch.zeros(3, 16),)
-dynamic = ({0: torch.export.Dim("n", min=1, max=64)},)
-""",
+CPU_SOURCES = {
+    **SOURCES,
     # The same with its weights inside the library, by assembly: an executable stack is asked for.
-    "embedded": """
-class Affine(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.full((16,), 2.0))
-        self.shift = torch.nn.Parameter(torch.arange(16.0))
-    def forward(self, x):
-        return x * self.scale + self.shift
-module, example = Affine(), (torch.zeros(3, 16),)
+    "embedded": SOURCES["affine"]
+    + """
 options = {"aot_inductor.package_constants_on_disk_format": None,
            "aot_inductor.use_consts_asm_build": True}
 """,
     # Compiled with PyTorch's defaults: the library asks for libtorch.
-    "default_options": """
-class Scale(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.full((16,), 3.0))
-    def forward(self, x):
-        return x * self.scale
-module, example = Scale(), (torch.zeros(3, 16),)
-options = None
-""",
-    # Returns its input, a view of it, the same result twice, and None.
-    "aliases": """
-class Aliases(torch.nn.Module):
-    def forward(self, x):
-        y = x + 1
-        return x, x[1:], y, y, None
-module, example = Aliases(), (torch.zeros(3, 16),)
-""",
-    # A buffer that every run adds to.
-    "counter": """
-class Counter(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("total", torch.zeros(16))
-        self.weight = torch.nn.Parameter(torch.ones(16))
-    def forward(self, x):
-        self.total.add_(x)
-        return self.total * self.weight
-module, example = Counter(), (torch.zeros(16),)
-""",
+    "default_options": SOURCES["other_affine"] + "options = None\n",
     # Indices are checked by the code, in one thread, so that a bad one is an error of the run.
-    "lookup": """
-class Lookup(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table = torch.nn.Parameter(torch.arange(40.0).reshape(10, 4))
-    def forward(self, i):
-        return self.table[i]
-module, example = Lookup(), (torch.zeros(3, dtype=torch.int64),)
-options = {"cpp.threads": 1, "cpp.dynamic_threads": False}
+    "lookup": SOURCES["lookup"] + 'options = {"cpp.threads": 1, "cpp.dynamic_threads": False}\n',
+    "writes_input": """
+class WritesInput(torch.nn.Module):
+    def forward(self, x):
+        x.add_(1)
+        return x * 2
+module, example = WritesInput(), (torch.zeros(3, 16),)
 """,
     # An operator without a C shim.
     "proxy": """
@@ -129,32 +62,14 @@ options = {"aot_inductor.custom_ops_to_c_shims": {torch.ops.tests.triple.default
 """,
 }
 
-_COMPILE = """
-import sys
-import torch
-torch.manual_seed(0)
-dynamic, options = None, {}
-exec(sys.argv[1])
-program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic)
-merged = None if options is None else {**eval(sys.argv[3]), **options}
-torch._inductor.aoti_compile_and_package(program, package_path=sys.argv[2],
-                                         inductor_configs=merged)
-"""
 
-
-def compile_model(name: str, folder: Path) -> Path:
-    path = folder / f"{name}.pt2"
-    done = subprocess.run(
-        [sys.executable, "-c", _COMPILE, SOURCES[name], str(path), repr(OPTIONS)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert path.exists(), done.stderr[-4000:]
-    return path
+def compile_packages(names: list[str], folder: Path) -> None:
+    compile_sources({name: CPU_SOURCES[name] for name in names}, folder, "cpu", CPU_OPTIONS)
 
 
 @pytest.fixture(scope="session", name="package")
 def package_fixture(tmp_path_factory):
-    """package(name): the path of one of SOURCES, compiled when it is first asked for."""
+    """package(name): the path of one of CPU_SOURCES, compiled when it is first asked for."""
     made_before = os.environ.get("AOTINY_TEST_PACKAGES")
     # One for all modules that import this.
     folder = Path(made_before or tmp_path_factory.getbasetemp() / "packages")
@@ -164,7 +79,9 @@ def package_fixture(tmp_path_factory):
     def get(name: str) -> Path:
         path = folder / f"{name}.pt2"
         with lock:
-            return path if path.exists() else compile_model(name, folder)
+            if not path.exists():
+                compile_packages([name], folder)
+            return path
 
     return get
 
@@ -238,15 +155,13 @@ LOOKUP_MANIFEST = {
 def compile_all(folder: Path) -> None:
     """Compiles every package that is not there yet; all of them where this file has changed."""
     folder.mkdir(parents=True, exist_ok=True)
-    stamp, source = folder / "made_by.py", Path(__file__).read_text()
+    stamp = folder / "made_by.py"
+    source = Path(__file__).read_text() + Path(package_sources.__file__).read_text()
     if not stamp.exists() or stamp.read_text() != source:
         for path in folder.glob("*.pt2"):
             path.unlink()
         stamp.write_text(source)
-    missing = [name for name in SOURCES if not (folder / f"{name}.pt2").exists()]
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for path in pool.map(lambda name: compile_model(name, folder), missing):
-            print(path, flush=True)
+    compile_packages([n for n in CPU_SOURCES if not (folder / f"{n}.pt2").exists()], folder)
     with_manifest(folder / "affine.pt2", folder / "affine_described.pt2")
     with_manifest(folder / "lookup.pt2", folder / "lookup_described.pt2", **LOOKUP_MANIFEST)
 
