@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 import aotiny  # noqa: E402
 from aotiny.cli import inspect as inspect_command  # noqa: E402
 from aotiny.cli import main  # noqa: E402
+from aotiny.cli import run as run_command  # noqa: E402
 from cli_process import cli, failure  # noqa: E402
 
 
@@ -79,6 +81,20 @@ def test_run_without_output_folder_prints_shapes(package, inputs):
     process = cli("run", package[1], "--input", *both)
     assert process.returncode == 0
     assert "float32[4, 3, 6]" in process.stdout and " ms" in process.stdout
+
+
+def test_inputs_go_where_the_package_wants_them():
+    model = SimpleNamespace(
+        device="cuda:1", inputs=[{"device": "cuda"}, {"device": "cpu"}, {"device": "cuda"}]
+    )
+    assert run_command._places(model, 3) == ["cuda:1", "cpu", "cuda:1"]
+    # What has no place is for the model to refuse.
+    assert run_command._places(model, 1) == ["cuda:1"]
+    assert run_command._places(model, 4)[3] == "cuda:1"
+    model.inputs = None
+    assert run_command._places(model, 2) == ["cuda:1"] * 2
+    model.device = "cpu"
+    assert run_command._places(model, 1) == ["cpu"]
 
 
 def test_inspect_as_json_and_as_text(package):
@@ -159,7 +175,7 @@ def test_outputs_are_files_of_the_folder_whatever_they_are_called(package, input
 
 def test_outputs_that_a_model_leaves_out(monkeypatch, capsys):
     class Model:
-        manifest = outputs = None
+        manifest = inputs = outputs = None
         device = "cpu"
 
         def __init__(self, path, device):

@@ -34,11 +34,9 @@ def execute(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     model = aotiny.Model(options.package, device=options.device)
     loaded = time.perf_counter()
-    if model.device == "cpu":
-        outputs = model(*arrays)
-    else:
-        outputs = model(*[aotiny.Tensor(array).to(model.device) for array in arrays])
-        outputs = [None if output is None else output.to("cpu") for output in outputs]
+    places = _places(model, len(arrays))
+    inputs = [aotiny.Tensor(a).to(place) for a, place in zip(arrays, places, strict=True)]
+    outputs = [None if output is None else output.to("cpu") for output in model(*inputs)]
     done = time.perf_counter()
 
     names = [spec["name"] for spec in model.outputs] if model.manifest else []
@@ -68,6 +66,14 @@ def execute(options: argparse.Namespace) -> None:
         what = f"{entry['dtype']}{entry['shape']}" if entry["dtype"] else "none"
         print(f"{printable(entry['name'])}: {what}{where}")
     print(f"loaded in {load_ms:.1f} ms, ran in {run_ms:.1f} ms")
+
+
+def _places(model, count: int) -> list[str]:
+    """The devices that a model takes `count` inputs from: its own, or the CPU."""
+    specs = model.inputs or []  # nobody says so where there is no manifest
+    on_cpu = [spec.get("device", "cpu") == "cpu" for spec in specs[:count]]
+    on_cpu += [False] * (count - len(on_cpu))
+    return ["cpu" if here else model.device for here in on_cpu]
 
 
 def _stems(names: list[str]) -> list[str]:
