@@ -289,6 +289,7 @@ class Plain(nn.Module):
         ({"target": "x86-64-v9"}, ValueError, "x86-64-v9"),
         ({"constants": "elsewhere"}, ValueError, "elsewhere"),
         ({"gemm": "cutlass"}, ValueError, "cutlass"),
+        ({"gemm": "triton"}, ValueError, "gemm='triton' is for CUDA"),
         ({"device": "tpu"}, ValueError, "'tpu'"),
         ({"device": "meta"}, ValueError, '"cpu", "cuda" or "cuda:N", not \'meta\''),
         ({"quantize": "int4"}, ValueError, "no linear layer"),

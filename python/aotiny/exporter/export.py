@@ -86,7 +86,7 @@ def export(
         constants: "blob", mapped from the file at load, or "so", inside the shared object.
         gemm: on CUDA, who multiplies matrices of floats: "cublas", which must be there at run time,
             or "triton": kernels in the package, which are tried out while compiling and take
-            longer to compile.
+            longer to compile. Packages for the CPU have no such choice.
         custom_ops: operator overload -> C declarations of its shim, as torch's
             aot_inductor.custom_ops_to_c_shims; the library with the shims is given to
             aotiny.load_library before the model is loaded.
@@ -131,6 +131,8 @@ def export(
     place = choose_device(module, args, kwargs, device)
     if place.type == "cuda":
         defaults.update(for_cuda)
+    elif gemm != "cublas":
+        raise ValueError(f"gemm={gemm!r} is for CUDA, and this package is for the CPU")
     c_shims = {operator: list(shims) for operator, shims in (custom_ops or {}).items()}
     for name, argument in _OPTION_ARGUMENTS.items():
         if name in (options or {}):
