@@ -90,6 +90,21 @@ def test_a_failing_worker_is_one_sentence(tmp_path):
         measure._start("aotiny", tmp_path / "none.pt2", tmp_path, "cold")
 
 
+def test_a_killed_worker_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(
+        RuntimeError, match="the torch process ended with signal 9: it said nothing"
+    ):
+        measure._start("torch", tmp_path / "none.pt2", tmp_path, "cold")
+
+
+def test_a_worker_that_hangs_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(measure, "_TIMEOUT_S", 0.5)
+    with pytest.raises(RuntimeError, match=r"the torch process took more than 0\.5 s"):
+        measure._start("torch", tmp_path / "none.pt2", tmp_path, "cold")
+
+
 @pytest.fixture(scope="session")
 def demo_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("demo")

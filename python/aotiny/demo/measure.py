@@ -5,7 +5,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +37,20 @@ class Measurement:
 
 def _start(runner: str, package: Path, inputs: Path, mode: str, device: str = "cpu") -> dict:
     command = [sys.executable, "-c", _PROGRAM, runner, str(package), device, str(inputs)]
-    worker = subprocess.run(
-        [*command, str(time.monotonic_ns()), mode],
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-    )
+    try:
+        worker = subprocess.run(
+            [*command, str(time.monotonic_ns()), mode],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"the {runner} process took more than {_TIMEOUT_S} s") from None
     if worker.returncode:
-        lines = worker.stderr.strip().splitlines() or ["it said nothing"]
-        raise RuntimeError(f"the {runner} process ended with {worker.returncode}: {lines[-1]}")
+        code, lines = worker.returncode, worker.stderr.strip().splitlines()
+        how = f"{code}" if code > 0 else f"signal {-code}"
+        said = lines[-1] if lines else "it said nothing"
+        raise RuntimeError(f"the {runner} process ended with {how}: {said}")
     return json.loads(worker.stdout.splitlines()[-1])
 
 
@@ -57,12 +61,10 @@ def measure(
     inputs: Path,
     device: str,
     reference,
-    announce: Callable[[str], None],
 ) -> Measurement:
     """One row of the table. reference is fp32 [sentences, 384] from torch."""
     import numpy as np
 
-    announce(f"running {name} in a fresh process")
     # The full run comes first: it also brings the package into the page cache for the cold starts.
     full = _start(runner, package, inputs, "full", device)
     cold = [

@@ -54,15 +54,16 @@ def prepare(
         return
     announce("importing torch")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in absent:
+    for number, name in enumerate(absent, 1):
+        place = f"({number} of {len(absent)})"
         if name == REFERENCE:
-            announce("computing the reference in torch")
+            announce(f"computing the reference in torch {place}")
             _write_reference(corpus, folder / REFERENCE)
         elif name == TORCH_PACKAGE:
-            announce("compiling torch's own package")
+            announce(f"compiling torch's own package {place}")
             _compile_for_torch(device, package_path(folder, TORCH_PACKAGE))
         else:
-            announce(f"exporting {name}")
+            announce(f"exporting {name} {place}")
             export_variant(name, target, device, package_path(folder, name))
 
 

@@ -46,9 +46,11 @@ def run_demo(cache_dir: str | None = None, as_json: bool = False, device: str = 
     with tempfile.TemporaryDirectory(prefix="aotiny-demo-") as inputs:
         corpus.write(tokens, Path(inputs))
         rows = {}
-        for name, (runner, path) in {**runs, **peers}.items():
+        every = {**runs, **peers}
+        for number, (name, (runner, path)) in enumerate(every.items(), 1):
+            announce(f"running {name} in fresh processes ({number} of {len(every)})")
             try:
-                rows[name] = measure(name, runner, path, Path(inputs), device, reference, announce)
+                rows[name] = measure(name, runner, path, Path(inputs), device, reference)
             except RuntimeError as error:
                 # On a GPU torch's own package need not run; on the CPU it is what others are
                 # compared with.
