@@ -38,56 +38,30 @@ from matmul_cells import (
     floor_us,
 )
 from matmul_results import DATA, all_tables, as_json
+from random_weights import random_weight
 
 import aotiny
-from aotiny import _core
 
 DEVICE = "cuda:0"
 SEED = 2026
 IDLE_MIB = 1000  # more memory than this in use before we begin is another process's
-# Means of scales and steps. Codes of scales and zeros are any; with these, values are about 0.1 and
-# their mean is near 0: with a large one |y| would depend on the sum of a row of x alone.
-MAGNITUDES = {
-    "d": 1e-4,
-    "dmin": 7.5e-4,
-    "scale": 1e-2,
-    "scale_step": 1e-4,
-    "scales_and_zeros": 1e-2,
-    "steps": 1e-4,
-    "zero_point_step": 0.06,
-}
 
 
-def random_plane(name: str, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A plane of a weight: any codes, any codes of metadata, sane scales and steps."""
-    if dtype in ("uint8", "int8", "int32"):
-        wide = getattr(torch, dtype)
-        range = torch.iinfo(wide)
-        return torch.randint(range.min, range.max + 1, shape, dtype=wide, device=DEVICE)
-    size = MAGNITUDES[name]
-    return (
-        torch.empty(shape, device=DEVICE).uniform_(size / 2, 1.5 * size).to(getattr(torch, dtype))
-    )
-
-
-def random_weight(name: str, n: int, k: int):
-    """A weight of a format, or a tensor for "bf16"."""
+def weight_of(name: str, n: int, k: int):
+    """A random weight of a format, or a tensor for "bf16"."""
     if name == "bf16":
         return torch.randn(n, k, device=DEVICE, dtype=torch.bfloat16) * 0.05
-    format = FORMATS[name]
-    planes = _core.planes_of(format.type, format.variant, (n, k), format.group_size)
-    tensors = {plane: random_plane(plane, *what) for plane, what in planes.items()}
-    return getattr(aotiny, format.type).from_tensors(group_size=format.group_size, **tensors)
+    return random_weight(name, n, k, DEVICE)
 
 
 class Weights:
     """Copies of a random weight, and the exact products of x with them."""
 
     def __init__(self, name: str, n: int, k: int, least_m: int, x: torch.Tensor):
-        first = random_weight(name, n, k)
+        first = weight_of(name, n, k)
         self.nbytes = first.nbytes
         count = copies_of(self.nbytes, least_m, n)
-        self.copies = [first] + [random_weight(name, n, k) for _ in range(count - 1)]
+        self.copies = [first] + [weight_of(name, n, k) for _ in range(count - 1)]
         # Rows of a product do not depend on each other: all cells take theirs from these.
         self.exact = [x.float() @ dense(weight).t() for weight in self.copies]
 
@@ -194,6 +168,15 @@ def machine() -> dict:
     }
 
 
+def versions() -> dict:
+    return {
+        "aotiny": aotiny.__version__,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+    }
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer shapes and rows")
@@ -234,12 +217,7 @@ def main() -> None:
     data = {
         "command": " ".join(["python benchmarks/bench_matmul.py", *sys.argv[1:]]),
         "machine": machine(),
-        "versions": {
-            "aotiny": aotiny.__version__,
-            "torch": torch.__version__,
-            "cuda": torch.version.cuda,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "memory_in_use_before_mib": in_use,
         "seconds": round(time.perf_counter() - start, 1),
         "bounds": BOUNDS,
