@@ -5,12 +5,9 @@
 #include "aotiny/quant/reference.h"
 #include "aotiny/shims/handle.h"
 #include "quant_testing.h"
+#include "weight_handles.h"
 
 namespace aotiny::testing {
-
-inline AtenTensorHandle handle_of(const Tensor& tensor) {
-  return reinterpret_cast<AtenTensorHandle>(const_cast<Tensor*>(&tensor));
-}
 
 inline Tensor take(AtenTensorHandle handle) {
   Tensor tensor = *reinterpret_cast<Tensor*>(handle);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <ostream>
 #include <random>
 #include <vector>
@@ -19,6 +20,29 @@ inline std::vector<float> gaussian(int64_t count, uint32_t seed, float scale = 1
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values) value = normal(engine);
   return values;
+}
+
+// Ordinary blocks, ties, zeros, extremes, denormals and what is not finite: 16 blocks of 32.
+inline std::vector<float> awkward_blocks() {
+  std::vector<float> x = gaussian(16 * 32, 1, 2);
+  const auto block = [&](int i) { return x.begin() + 32 * i; };
+  std::fill(block(1), block(2), 0.0f);
+  std::fill(block(2), block(3), -0.0f);
+  for (int i = 0; i < 32; ++i) block(3)[i] = static_cast<float>(i - 16) + 0.5f;  // ties once ...
+  block(3)[0] = 127.0f;                                                          // ... d is 1
+  for (int i = 0; i < 32; ++i) block(4)[i] *= 1e38f / 10;
+  for (int i = 0; i < 32; ++i) block(5)[i] *= 1e-44f;
+  std::fill(block(6), block(7), std::numeric_limits<float>::denorm_min());
+  for (int i = 0; i < 32; ++i) block(7)[i] = 190 * std::numeric_limits<float>::denorm_min();
+  block(8)[31] = NAN;
+  block(9)[0] = INFINITY;
+  block(10)[17] = -INFINITY;
+  std::fill(block(11), block(12), -3.0f);
+  std::fill(block(12), block(13), std::numeric_limits<float>::max());
+  for (int i = 0; i < 32; ++i) block(13)[i] *= 1e-37f;  // d is a denormal, or nearly
+  for (int i = 0; i < 32; ++i) block(14)[i] *= 1e-6f;   // denormals of fp16
+  block(15)[3] = -NAN;
+  return x;
 }
 
 inline Tensor tensor_of(const std::vector<float>& values, std::vector<int64_t> sizes,

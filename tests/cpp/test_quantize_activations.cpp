@@ -39,28 +39,8 @@ void expect_same_bits(const Quantized& actual, const Quantized& expected) {
   }
 }
 
-// Ordinary blocks, ties, zeros, extremes, denormals and what is not finite.
-std::vector<float> awkward() {
-  std::vector<float> x = gaussian(14 * 32, 1, 2);
-  const auto block = [&](int i) { return x.begin() + 32 * i; };
-  std::fill(block(1), block(2), 0.0f);
-  std::fill(block(2), block(3), -0.0f);
-  for (int i = 0; i < 32; ++i) block(3)[i] = static_cast<float>(i - 16) + 0.5f;  // ties once ...
-  block(3)[0] = 127.0f;                                                          // ... d is 1
-  for (int i = 0; i < 32; ++i) block(4)[i] *= 1e38f / 10;
-  for (int i = 0; i < 32; ++i) block(5)[i] *= 1e-44f;
-  std::fill(block(6), block(7), std::numeric_limits<float>::denorm_min());
-  for (int i = 0; i < 32; ++i) block(7)[i] = 190 * std::numeric_limits<float>::denorm_min();
-  block(8)[31] = NAN;
-  block(9)[0] = INFINITY;
-  block(10)[17] = -INFINITY;
-  std::fill(block(11), block(12), -3.0f);
-  std::fill(block(12), block(13), std::numeric_limits<float>::max());
-  return x;
-}
-
 TEST(QuantizeActivations, FollowsTheDefinition) {
-  const std::vector<float> x = awkward();
+  const std::vector<float> x = awkward_blocks();
   const int64_t k = static_cast<int64_t>(x.size());
   const ReferenceActivations expected = reference_quantize(x.data(), k);
   const Quantized actual = run(quantize_row_kernels({}).float32, x.data(), k, KOrder::Natural);
@@ -97,7 +77,7 @@ TEST(QuantizeActivations, EvenOddPutsEvenKFirst) {
 }
 
 TEST(QuantizeActivations, AllImplementationsGiveTheSameBits) {
-  const std::vector<float> x = awkward();
+  const std::vector<float> x = awkward_blocks();
   const int64_t k = static_cast<int64_t>(x.size());
   const Tensor half = tensor_of(x, {k}, DType::Float16), brain = tensor_of(x, {k}, DType::BFloat16);
   const QuantizeRowKernels& portable = quantize_row_kernels({});

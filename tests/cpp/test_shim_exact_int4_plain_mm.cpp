@@ -12,8 +12,8 @@ const Weight& weight() {
 
 int32_t call(const Tensor& self, const std::vector<Tensor>& planes, int64_t group_size,
              AtenTensorHandle* result) {
-  const auto at = [&](int i) { return handle_of(planes[i]); };
-  return aoti_torch_cpu_exact_int4_plain_mm(handle_of(self), at(0), at(1), at(2), at(3), at(4),
+  const auto at = [&](int i) { return borrowed(planes[i]); };
+  return aoti_torch_cpu_exact_int4_plain_mm(borrowed(self), at(0), at(1), at(2), at(3), at(4),
                                             group_size, result);
 }
 
@@ -58,7 +58,7 @@ TEST(ExactInt4PlainMm, RefusesBadArguments) {
 }
 
 TEST(ExactInt4PlainMm, AFailedCallLeavesNullInRet0) {
-  AtenTensorHandle result = handle_of(weight().planes()[0]);
+  AtenTensorHandle result = borrowed(weight().planes()[0]);
   EXPECT_NE(call(activations(64), weight().planes(), 32, &result), 0);
   EXPECT_EQ(result, nullptr);
 }
@@ -71,9 +71,9 @@ TEST(ExactInt4PlainMm, IsNotInt4PlainMm) {
   });
   const Tensor x = activations(512);
   expect_failure(Status::InvalidType, [&](AtenTensorHandle* result) {
-    const auto at = [](int i) { return handle_of(weight().planes()[i]); };
+    const auto at = [](int i) { return borrowed(weight().planes()[i]); };
     return aoti_torch_cpu_int4_plain_mm(
-        handle_of(x), at(0), at(1), at(2), reinterpret_cast<intptr_t>(at(3)),
+        borrowed(x), at(0), at(1), at(2), reinterpret_cast<intptr_t>(at(3)),
         reinterpret_cast<intptr_t>(at(4)), 32, reinterpret_cast<intptr_t>(result));
   });
 }

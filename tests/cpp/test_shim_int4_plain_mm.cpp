@@ -9,36 +9,14 @@ constexpr FormatId kH = kFormatId<CoalescedInt4Traits<Metadata::H>>;
 constexpr FormatId kB = kFormatId<CoalescedInt4Traits<Metadata::B>>;
 constexpr FormatId kC = kFormatId<CoalescedInt4Traits<Metadata::C>>;
 
-// As a compiled model calls it: with 6 arguments for A and H, 7 for B, 8 for C, and no more.
-using CallA = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
-                                 AtenTensorHandle, int64_t, AtenTensorHandle*);
-using CallB = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
-                                 AtenTensorHandle, AtenTensorHandle, int64_t, AtenTensorHandle*);
-
-using CallC = AOTITorchError (*)(AtenTensorHandle, AtenTensorHandle, AtenTensorHandle,
-                                 AtenTensorHandle, AtenTensorHandle, AtenTensorHandle, int64_t,
-                                 AtenTensorHandle*);
-
-template <class Call>
-Call shim() {
-  return reinterpret_cast<Call>(reinterpret_cast<void*>(&aoti_torch_cpu_int4_plain_mm));
-}
-
-int32_t call_with(const Tensor& self, FormatId format, std::vector<Tensor>& planes,
-                  int64_t group_size, AtenTensorHandle* result) {
-  const auto at = [&](int i) { return handle_of(planes[i]); };
-  if (format == kA || format == kH) {
-    return shim<CallA>()(handle_of(self), at(0), at(1), at(2), group_size, result);
-  }
-  if (format == kB) {
-    return shim<CallB>()(handle_of(self), at(0), at(1), at(2), at(3), group_size, result);
-  }
-  return shim<CallC>()(handle_of(self), at(0), at(1), at(2), at(3), at(4), group_size, result);
+int32_t call_with(const Tensor& self, const std::vector<Tensor>& planes, int64_t group_size,
+                  AtenTensorHandle* result) {
+  return call_with_planes(aoti_torch_cpu_int4_plain_mm, borrowed(self), borrowed(planes),
+                          group_size, result);
 }
 
 int32_t call(const Tensor& self, const Weight& w, AtenTensorHandle* result) {
-  std::vector<Tensor> planes = w.planes();
-  return call_with(self, w.format(), planes, w.group_size(), result);
+  return call_with(self, w.planes(), w.group_size(), result);
 }
 
 class Int4PlainMm : public ::testing::TestWithParam<FormatId> {};
@@ -73,7 +51,7 @@ TEST_P(Int4PlainMm, RefusesBadArguments) {
     return [&weight, index, plane, group_size](AtenTensorHandle* result) {
       std::vector<Tensor> planes = weight.planes();
       if (index < planes.size()) planes[index] = plane;
-      return call_with(activations(256), weight.format(), planes, group_size, result);
+      return call_with(activations(256), planes, group_size, result);
     };
   };
   const Tensor& scale = weight.planes()[1];
@@ -97,9 +75,9 @@ TEST(Int4PlainMmKinds, AreToldApartByDtype) {
   const Weight weight = random_weight(kB, 8, 64, 32, 31);
   const Tensor x = activations(64);
   const auto status = [&](DType third, DType fourth) {
-    return aoti_torch_cpu_int4_plain_mm(handle_of(x), handle_of(weight.planes()[0]),
-                                        handle_of(weight.planes()[1].to(third)),
-                                        handle_of(weight.planes()[2].to(fourth)), 1, 2, 3, 4);
+    return aoti_torch_cpu_int4_plain_mm(borrowed(x), borrowed(weight.planes()[0]),
+                                        borrowed(weight.planes()[1].to(third)),
+                                        borrowed(weight.planes()[2].to(fourth)), 1, 2, 3, 4);
   };
   const auto invalid = static_cast<int32_t>(Status::InvalidType);
   EXPECT_EQ(status(DType::BFloat16, DType::UInt8), invalid);
@@ -115,13 +93,13 @@ TEST(Int4PlainMmKinds, AreToldApartByDtype) {
 TEST(Int4PlainMmKinds, NullsAreRefused) {
   const Weight weight = random_weight(kB, 8, 64, 32, 31);
   const Tensor x = activations(64);
-  const AtenTensorHandle handles[] = {handle_of(x), handle_of(weight.planes()[0]),
-                                      handle_of(weight.planes()[1]), handle_of(weight.planes()[2]),
-                                      handle_of(weight.planes()[3])};
-  for (int missing = 0; missing < 5; ++missing) {
-    const auto at = [&](int i) { return i == missing ? nullptr : handles[i]; };
+  const std::vector<AtenTensorHandle> planes = borrowed(weight.planes());
+  for (size_t missing = 0; missing <= planes.size(); ++missing) {
+    std::vector<AtenTensorHandle> given = planes;
+    if (missing < planes.size()) given[missing] = nullptr;
     AtenTensorHandle result = nullptr;
-    EXPECT_EQ(shim<CallB>()(at(0), at(1), at(2), at(3), at(4), 32, &result),
+    EXPECT_EQ(call_with_planes(aoti_torch_cpu_int4_plain_mm,
+                               missing < planes.size() ? borrowed(x) : nullptr, given, 32, &result),
               static_cast<int32_t>(Status::InvalidArgument))
         << missing;
     EXPECT_EQ(result, nullptr);

@@ -11,8 +11,8 @@ const Weight& weight() {
 }
 
 int32_t call(const Tensor& self, const Weight& w, AtenTensorHandle* result) {
-  return aoti_torch_cpu_int8_plain_mm(handle_of(self), handle_of(w.planes()[0]),
-                                      handle_of(w.planes()[1]), handle_of(w.planes()[2]),
+  return aoti_torch_cpu_int8_plain_mm(borrowed(self), borrowed(w.planes()[0]),
+                                      borrowed(w.planes()[1]), borrowed(w.planes()[2]),
                                       w.group_size(), result);
 }
 
@@ -49,9 +49,9 @@ TEST(Int8PlainMm, LeavesNoHandleWhereACallFails) {
     Weight w = weight();
     std::vector<Tensor> planes = w.planes();
     planes[wrong] = tensor_of({1}, {1});
-    AtenTensorHandle result = handle_of(x);
-    EXPECT_EQ(aoti_torch_cpu_int8_plain_mm(handle_of(x), handle_of(planes[0]), handle_of(planes[1]),
-                                           handle_of(planes[2]), 32, &result),
+    AtenTensorHandle result = borrowed(x);
+    EXPECT_EQ(aoti_torch_cpu_int8_plain_mm(borrowed(x), borrowed(planes[0]), borrowed(planes[1]),
+                                           borrowed(planes[2]), 32, &result),
               static_cast<int32_t>(Status::InvalidType));
     EXPECT_EQ(result, nullptr) << wrong;
   }
@@ -65,7 +65,7 @@ TEST(Int8PlainMm, RefusesBadArguments) {
   const auto with = [&](const Tensor* self, const Tensor* q, const Tensor* s, const Tensor* z,
                         int64_t group_size) {
     return [=](AtenTensorHandle* result) {
-      const auto handle = [](const Tensor* t) { return t ? handle_of(*t) : nullptr; };
+      const auto handle = [](const Tensor* t) { return t ? borrowed(*t) : nullptr; };
       return aoti_torch_cpu_int8_plain_mm(handle(self), handle(q), handle(s), handle(z), group_size,
                                           result);
     };
@@ -90,7 +90,7 @@ TEST(Int8PlainMm, RefusesBadArguments) {
 }
 
 TEST(Int8PlainMm, AFailedCallLeavesNullInRet0) {
-  AtenTensorHandle result = handle_of(weight().planes()[0]);
+  AtenTensorHandle result = borrowed(weight().planes()[0]);
   EXPECT_NE(call(activations(64), weight(), &result), 0);
   EXPECT_EQ(result, nullptr);
 }

@@ -2,6 +2,7 @@
 #include "aotiny/shims/weight_ops.h"
 #include "quant_testing.h"
 #include "shim_test.h"
+#include "weight_handles.h"
 
 namespace aotiny {
 namespace {
@@ -11,38 +12,18 @@ using WeightOperators = ShimTest;
 
 constexpr int64_t kN = 24, kK = 256;
 
-// A weight as a model passes it.
-struct WeightArguments {
-  explicit WeightArguments(const Weight& weight)
-      : format(weight.info().name),
-        variant(weight.info().variant),
-        group_size(weight.group_size()),
-        tensors(weight.planes()) {
-    for (Tensor& plane : tensors) planes.push_back(reinterpret_cast<AtenTensorHandle>(&plane));
-    count = static_cast<int64_t>(planes.size());
-  }
-  WeightArguments(const WeightArguments&) = delete;
-
-  const char* format;
-  const char* variant;
-  int64_t group_size;
-  int64_t count;
-  std::vector<Tensor> tensors;
-  std::vector<AtenTensorHandle> planes;
-};
-
-AOTITorchError matmul_of(AtenTensorHandle x, const WeightArguments& w, AtenTensorHandle* bias,
+AOTITorchError matmul_of(AtenTensorHandle x, const WeightHandles& w, AtenTensorHandle* bias,
                          AtenTensorHandle* ret) {
   return aoti_torch_cpu_weight_matmul(x, w.planes.data(), w.count, w.format, w.variant,
                                       w.group_size, bias, ret);
 }
 
-AOTITorchError bmm_of(AtenTensorHandle x, const WeightArguments& w, AtenTensorHandle* ret) {
+AOTITorchError bmm_of(AtenTensorHandle x, const WeightHandles& w, AtenTensorHandle* ret) {
   return aoti_torch_cpu_weight_bmm(x, w.planes.data(), w.count, w.format, w.variant, w.group_size,
                                    ret);
 }
 
-AOTITorchError embedding_of(AtenTensorHandle indices, const WeightArguments& w, int32_t dtype,
+AOTITorchError embedding_of(AtenTensorHandle indices, const WeightHandles& w, int32_t dtype,
                             AtenTensorHandle* ret) {
   return aoti_torch_cpu_weight_embedding(indices, w.planes.data(), w.count, w.format, w.variant,
                                          w.group_size, dtype, ret);
@@ -68,7 +49,7 @@ constexpr double kTolerance = 1e-2;
 TEST_F(WeightOperators, MultiplyByEveryFormat) {
   for (const FormatId format : all_formats()) {
     const Weight weight = random_weight(format, kN, kK, group_for(format, 32), 3);
-    const WeightArguments w(weight);
+    const WeightHandles w(weight);
     const std::vector<float> x = gaussian(5 * kK, 4), bias = gaussian(kN, 5, 30);
     Handle activations(testing::tensor_of(x, {5, kK})), offset(testing::tensor_of(bias, {kN}));
     std::vector<float> expected = product(x, floats_of(weight.dequantize()), kN, kK);
@@ -92,7 +73,7 @@ TEST_F(WeightOperators, MultiplyStacksAndLookRowsUp) {
     const Weight stack = quantize(values, format, group_size);
     const std::vector<float> x = gaussian(2 * 3 * kK, 7), dense = floats_of(stack.dequantize());
     Handle activations(testing::tensor_of(x, {2, 3, kK})), y;
-    ASSERT_EQ(bmm_of(activations, WeightArguments(stack), y.out()), kOk) << last_error();
+    ASSERT_EQ(bmm_of(activations, WeightHandles(stack), y.out()), kOk) << last_error();
     ASSERT_EQ(ints(y.tensor().sizes()), (Ints{2, 3, kN}));
     std::vector<float> expected;
     for (int64_t b = 0; b < 2; ++b) {
@@ -104,7 +85,7 @@ TEST_F(WeightOperators, MultiplyStacksAndLookRowsUp) {
     EXPECT_LT(relative_error(floats_of(y.tensor()), expected), kTolerance) << format_name(format);
 
     const Weight weight = quantize(values.select(0, 0), format, group_size);
-    const WeightArguments w(weight);
+    const WeightHandles w(weight);
     Handle indices(aotiny::tensor_of<int64_t>({3}, {kN - 1, 0, 5})), rows;
     ASSERT_EQ(embedding_of(indices, w, aoti_torch_dtype_float32(), rows.out()), kOk)
         << last_error();
@@ -126,7 +107,7 @@ TEST_F(WeightOperators, RefuseBadWeights) {
   const Weight weight = random_weight(format, kN, kK, 32, 8);
   const Handle x(testing::tensor_of(gaussian(kK, 9), {1, kK}));
   const Handle indices(aotiny::tensor_of<int64_t>({1}, {0}));
-  const auto refused = [&](Status status, const std::string& text, const WeightArguments& w,
+  const auto refused = [&](Status status, const std::string& text, const WeightHandles& w,
                            const AtenTensorHandle* planes) {
     expect_refused_with_null(status, text, [&](AtenTensorHandle* ret) {
       return aoti_torch_cpu_weight_matmul(x, planes, w.count, w.format, w.variant, w.group_size,
@@ -141,7 +122,7 @@ TEST_F(WeightOperators, RefuseBadWeights) {
     });
   };
   const auto changed = [&](Status status, const std::string& text, const auto& change) {
-    WeightArguments w(weight);
+    WeightHandles w(weight);
     change(w);
     refused(status, text, w, w.planes.data());
   };
@@ -160,13 +141,13 @@ TEST_F(WeightOperators, RefuseBadWeights) {
   });
   changed(kInvalid, "[8, 24]",
           [](auto& w) { w.tensors[1] = w.tensors[1].transpose(0, 1).contiguous(); });
-  refused(kInvalid, "planes is null", WeightArguments(weight), nullptr);
+  refused(kInvalid, "planes is null", WeightHandles(weight), nullptr);
 }
 
 TEST_F(WeightOperators, RefuseWhatTheWeightDoesNotFit) {
   const FormatId format = kFormatId<Int8Traits<Metadata::A>>;
-  const WeightArguments w(random_weight(format, kN, kK, 32, 10));
-  const WeightArguments stack(
+  const WeightHandles w(random_weight(format, kN, kK, 32, 10));
+  const WeightHandles stack(
       quantize(testing::tensor_of(gaussian(2 * kN * kK, 11), {2, kN, kK}), format, 32));
   const Handle x(testing::tensor_of(gaussian(kK, 12), {1, kK}));
   const Handle narrow(testing::tensor_of(gaussian(64, 12), {1, 64}));

@@ -179,7 +179,7 @@ TEST_P(ShimPlainMm, NullsAreRefused) {
 TEST_P(ShimPlainMm, AFailedCallLeavesNullInRet0) {
   const Weight w = weight();
   const Tensor x = activations(64);
-  AtenTensorHandle result = handle_of(x);
+  AtenTensorHandle result = borrowed(x);
   EXPECT_NE(call_with(&x, pointers_to(w.planes()), kGroup, &result), 0);
   EXPECT_EQ(result, nullptr);
 }
@@ -189,9 +189,9 @@ TEST(Int6PlainMmKinds, AreToldApartByDtype) {
   const Weight w = random_weight(kFormatId<PlanarInt6Traits<Metadata::B>>, 8, 64, 16, 42);
   const Tensor x = activations(64);
   const auto status = [&](DType scale) {
-    return aoti_torch_cpu_int6_plain_mm(handle_of(x), handle_of(w.planes()[0]),
-                                        handle_of(w.planes()[1]),
-                                        handle_of(w.planes()[2].to(scale)), 1, 2, 3);
+    return aoti_torch_cpu_int6_plain_mm(borrowed(x), borrowed(w.planes()[0]),
+                                        borrowed(w.planes()[1]), borrowed(w.planes()[2].to(scale)),
+                                        1, 2, 3);
   };
   for (const DType scale : {DType::UInt8, DType::Float16, DType::Float32}) {
     EXPECT_EQ(status(scale), static_cast<int32_t>(Status::InvalidType)) << scale;
@@ -201,8 +201,8 @@ TEST(Int6PlainMmKinds, AreToldApartByDtype) {
   AtenTensorHandle result = nullptr;
   const Tensor steps = w.planes()[3].to(DType::Float32);
   EXPECT_EQ(
-      aoti_torch_cpu_int6_plain_mm(handle_of(x), handle_of(w.planes()[0]), handle_of(w.planes()[1]),
-                                   handle_of(w.planes()[2]), reinterpret_cast<intptr_t>(&steps), 16,
+      aoti_torch_cpu_int6_plain_mm(borrowed(x), borrowed(w.planes()[0]), borrowed(w.planes()[1]),
+                                   borrowed(w.planes()[2]), reinterpret_cast<intptr_t>(&steps), 16,
                                    reinterpret_cast<intptr_t>(&result)),
       static_cast<int32_t>(Status::InvalidType));
 }

@@ -7,6 +7,7 @@
 #include "aotiny/quant/copies.h"
 #include "gpu_test.h"
 #include "quant_testing.h"
+#include "weight_handles.h"
 
 namespace aotiny::cuda {
 
@@ -52,26 +53,6 @@ inline Weight random_stack(FormatId format, int64_t batch, int64_t n, int64_t k,
   }
   return stack(weights);
 }
-
-// A weight as a model passes it: a handle for each plane.
-struct WeightHandles {
-  explicit WeightHandles(const Weight& weight)
-      : format(weight.info().name),
-        variant(weight.info().variant),
-        group_size(weight.group_size()),
-        tensors(weight.planes()) {
-    for (Tensor& plane : tensors) planes.push_back(reinterpret_cast<AtenTensorHandle>(&plane));
-    count = static_cast<int64_t>(planes.size());
-  }
-  WeightHandles(const WeightHandles&) = delete;
-
-  const char* format;
-  const char* variant;
-  int64_t group_size;
-  int64_t count;
-  std::vector<Tensor> tensors;
-  std::vector<AtenTensorHandle> planes;
-};
 
 // The same tensor, but it says of itself to be on a GPU: for checks of arguments where there is
 // none. Nothing may read it.

@@ -1,7 +1,17 @@
-// What the tests of the plain products' CUDA functions share: each function is a PlainMmCall.
+// The tests that every plain product's CUDA function has. A file a function says what it is:
+//
+//   struct Int8PlainMm {
+//     static AOTITorchError call(self, planes, group_size, ret0);   // with the format's handles
+//     static std::vector<FormatId> formats();                       // that it takes
+//     static constexpr size_t kNumPlanes;                           // of its shortest call
+//     static constexpr int64_t kWrongGroupSizes[];                  // for K = 512 in groups of 64
+//   };
+//   INSTANTIATE_TYPED_TEST_SUITE_P(Int8, CudaPlainMmArguments, Int8PlainMm);
+//   INSTANTIATE_TYPED_TEST_SUITE_P(Int8, CudaPlainMm, Int8PlainMm);
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "aotiny/abi/aoti_torch_cuda.h"
 #include "aotiny/core/allocator.h"
@@ -13,16 +23,6 @@ namespace aotiny::cuda {
 using PlainMmCall =
     std::function<AOTITorchError(AtenTensorHandle self, const std::vector<AtenTensorHandle>& planes,
                                  int64_t group_size, AtenTensorHandle* ret0)>;
-
-inline AtenTensorHandle borrowed(const Tensor& tensor) {
-  return reinterpret_cast<AtenTensorHandle>(const_cast<Tensor*>(&tensor));
-}
-
-inline std::vector<AtenTensorHandle> borrowed(const std::vector<Tensor>& tensors) {
-  std::vector<AtenTensorHandle> handles;
-  for (const Tensor& tensor : tensors) handles.push_back(borrowed(tensor));
-  return handles;
-}
 
 // Refused with a sentence that contains `text`; the handle, which held something, is null after it.
 inline void expect_product_refused(Status status, const std::string& text, const PlainMmCall& call,
@@ -104,7 +104,7 @@ inline void expect_products(const PlainMmCall& call, const Weight& weight) {
 
 // `group_sizes` are none that this weight can have.
 inline void expect_bad_arguments_refused(const PlainMmCall& call, const Weight& weight,
-                                         const std::vector<int64_t>& group_sizes) {
+                                         std::span<const int64_t> group_sizes) {
   const auto invalid = Status::InvalidArgument;
   const int64_t k = weight.k(), group_size = weight.group_size();
   const Tensor host = random_tensor({2, k}, 3), x = host.to(gpu());
@@ -181,5 +181,58 @@ inline void expect_other_formats_refused(const PlainMmCall& call, size_t num_pla
     EXPECT_EQ(ret0, nullptr);
   }
 }
+
+// --- the suites ---------------------------------------------------------------------------------
+
+inline Weight plain_weight(FormatId format, int64_t group_size = 64) {
+  return random_weight(format, 35, 512, group_for(format, group_size), 30);
+}
+
+template <class Op>
+class CudaPlainMmArguments : public ::testing::Test {};
+TYPED_TEST_SUITE_P(CudaPlainMmArguments);
+
+TYPED_TEST_P(CudaPlainMmArguments, AreCheckedWithoutAGpu) {
+  for (const FormatId format : TypeParam::formats()) {
+    SCOPED_TRACE(format_name(format));
+    expect_nulls_refused(TypeParam::call, plain_weight(format));
+    expect_wrong_dtypes_refused(TypeParam::call, plain_weight(format));
+    expect_the_cpus_tensors_refused(TypeParam::call, plain_weight(format));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(CudaPlainMmArguments, AreCheckedWithoutAGpu);
+
+template <class Op>
+class CudaPlainMm : public GpuTest {};
+TYPED_TEST_SUITE_P(CudaPlainMm);
+
+TYPED_TEST_P(CudaPlainMm, Multiplies) {
+  for (const FormatId format : TypeParam::formats()) {
+    SCOPED_TRACE(format_name(format));
+    expect_products(TypeParam::call, plain_weight(format));
+  }
+}
+
+TYPED_TEST_P(CudaPlainMm, RefusesBadArguments) {
+  for (const FormatId format : TypeParam::formats()) {
+    SCOPED_TRACE(format_name(format));
+    expect_bad_arguments_refused(TypeParam::call, plain_weight(format),
+                                 TypeParam::kWrongGroupSizes);
+  }
+}
+
+TYPED_TEST_P(CudaPlainMm, RefusesOtherFormats) {
+  expect_other_formats_refused(TypeParam::call, TypeParam::kNumPlanes, TypeParam::formats());
+}
+
+TYPED_TEST_P(CudaPlainMm, RunsOutOfMemory) {
+  for (const FormatId format : TypeParam::formats()) {
+    expect_out_of_memory(TypeParam::call, plain_weight(format));
+  }
+}
+
+REGISTER_TYPED_TEST_SUITE_P(CudaPlainMm, Multiplies, RefusesBadArguments, RefusesOtherFormats,
+                            RunsOutOfMemory);
 
 }  // namespace aotiny::cuda

@@ -91,34 +91,11 @@ void expect_same_bits(const Tensor& x, KOrder order) {
   }
 }
 
-// Ordinary blocks, ties, zeros, extremes, denormals and what is not finite: 16 blocks.
-std::vector<float> awkward() {
-  std::vector<float> x = gaussian(16 * 32, 1, 2);
-  const auto block = [&](int i) { return x.begin() + 32 * i; };
-  std::fill(block(1), block(2), 0.0f);
-  std::fill(block(2), block(3), -0.0f);
-  for (int i = 0; i < 32; ++i) block(3)[i] = static_cast<float>(i - 16) + 0.5f;  // ties once ...
-  block(3)[0] = 127.0f;                                                          // ... d is 1
-  for (int i = 0; i < 32; ++i) block(4)[i] *= 1e38f / 10;
-  for (int i = 0; i < 32; ++i) block(5)[i] *= 1e-44f;
-  std::fill(block(6), block(7), std::numeric_limits<float>::denorm_min());
-  for (int i = 0; i < 32; ++i) block(7)[i] = 190 * std::numeric_limits<float>::denorm_min();
-  block(8)[31] = NAN;
-  block(9)[0] = INFINITY;
-  block(10)[17] = -INFINITY;
-  std::fill(block(11), block(12), -3.0f);
-  std::fill(block(12), block(13), std::numeric_limits<float>::max());
-  for (int i = 0; i < 32; ++i) block(13)[i] *= 1e-37f;  // d is a denormal, or nearly
-  for (int i = 0; i < 32; ++i) block(14)[i] *= 1e-6f;   // denormals of fp16
-  block(15)[3] = -NAN;
-  return x;
-}
-
 using CudaQuantizeActivations = GpuTest;
 
 TEST_F(CudaQuantizeActivations, HasTheCpusBits) {
   for (const DType dtype : float_dtypes()) {
-    const Tensor x = tensor_of(awkward(), {1, 1, 512}, dtype).to(gpu());
+    const Tensor x = tensor_of(awkward_blocks(), {1, 1, 512}, dtype).to(gpu());
     for (const KOrder order : {KOrder::Natural, KOrder::EvenOdd}) {
       SCOPED_TRACE(std::string(dtype_name(dtype)) + (order == KOrder::Natural ? "" : " even-odd"));
       expect_same_bits(x, order);

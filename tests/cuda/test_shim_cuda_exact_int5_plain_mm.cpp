@@ -4,53 +4,19 @@
 namespace aotiny::cuda {
 namespace {
 
-AOTITorchError call(AtenTensorHandle self, const std::vector<AtenTensorHandle>& p,
-                    int64_t group_size, AtenTensorHandle* ret0) {
-  return aoti_torch_cuda_exact_int5_plain_mm(self, p[0], p[1], p[2], p[3], p[4], p[5], group_size,
-                                             ret0);
-}
-
-const std::vector<FormatId>& formats() {
-  static const std::vector<FormatId> formats = {kFormatId<ExactInt5Traits>};
-  return formats;
-}
-
-Weight weight_of(FormatId format) {
-  return random_weight(format, 35, 512, group_for(format, 64), 30);
-}
-
-TEST(CudaExactInt5PlainMmArguments, AreCheckedWithoutAGpu) {
-  for (const FormatId format : formats()) {
-    SCOPED_TRACE(format_name(format));
-    expect_nulls_refused(call, weight_of(format));
-    expect_wrong_dtypes_refused(call, weight_of(format));
-    expect_the_cpus_tensors_refused(call, weight_of(format));
+struct ExactInt5PlainMm {
+  static AOTITorchError call(AtenTensorHandle self, const std::vector<AtenTensorHandle>& p,
+                             int64_t group_size, AtenTensorHandle* ret0) {
+    return aoti_torch_cuda_exact_int5_plain_mm(self, p[0], p[1], p[2], p[3], p[4], p[5], group_size,
+                                               ret0);
   }
-}
+  static std::vector<FormatId> formats() { return {kFormatId<ExactInt5Traits>}; }
+  static constexpr size_t kNumPlanes = 6;
+  static constexpr int64_t kWrongGroupSizes[] = {-32, 0, 16, 64, 256};
+};
 
-using CudaExactInt5PlainMm = GpuTest;
-
-TEST_F(CudaExactInt5PlainMm, Multiplies) {
-  for (const FormatId format : formats()) {
-    SCOPED_TRACE(format_name(format));
-    expect_products(call, weight_of(format));
-  }
-}
-
-TEST_F(CudaExactInt5PlainMm, RefusesBadArguments) {
-  for (const FormatId format : formats()) {
-    SCOPED_TRACE(format_name(format));
-    expect_bad_arguments_refused(call, weight_of(format), {-32, 0, 16, 64, 256});
-  }
-}
-
-TEST_F(CudaExactInt5PlainMm, RefusesOtherFormats) {
-  expect_other_formats_refused(call, 6, formats());
-}
-
-TEST_F(CudaExactInt5PlainMm, RunsOutOfMemory) {
-  for (const FormatId format : formats()) expect_out_of_memory(call, weight_of(format));
-}
+INSTANTIATE_TYPED_TEST_SUITE_P(ExactInt5, CudaPlainMmArguments, ExactInt5PlainMm);
+INSTANTIATE_TYPED_TEST_SUITE_P(ExactInt5, CudaPlainMm, ExactInt5PlainMm);
 
 }  // namespace
 }  // namespace aotiny::cuda

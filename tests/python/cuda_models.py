@@ -106,39 +106,21 @@ def mlp(dtype="float32", width=256):
 
 
 def tied():
-    """int64 [n] -> [n, 72]: an embedding, a layer with a bias, and the embedding as head"""
-    torch = _torch()
-
-    class Tied(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = torch.nn.Embedding(72, 256)
-            self.inner = torch.nn.Linear(256, 256)
-            self.head = torch.nn.Linear(256, 72, bias=False)
-            self.head.weight = self.embedding.weight
-
-        def forward(self, ids):
-            return self.head(torch.tanh(self.inner(self.embedding(ids))))
+    from torch_modules import Tied
 
     return Tied().eval()
 
 
 def experts():
-    """x [3, m, 64] -> [3, m, 40]: a stack of int6 weights that the module multiplies by"""
+    """Its stack is in int6."""
     torch = _torch()
     from aotiny.torch import WeightTensor
+    from torch_modules import Experts
 
-    class Experts(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            packed = aotiny.quantize(torch.randn(3, 40, 64), "int6")
-            packed = WeightTensor.from_weight(packed)
-            self.experts = torch.nn.Parameter(packed, requires_grad=False)
-
-        def forward(self, x):
-            return torch.relu(torch.bmm(x, self.experts.transpose(-2, -1)))
-
-    return Experts().eval()
+    module = Experts()
+    packed = WeightTensor.from_weight(aotiny.quantize(module.experts.detach(), "int6"))
+    module.experts = torch.nn.Parameter(packed, requires_grad=False)
+    return module.eval()
 
 
 # --- the block: RMSNorm, attention, tile-packed int4, SwiGLU, a linear layer ----------------------

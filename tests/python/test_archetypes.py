@@ -1,8 +1,11 @@
 """Each archetype, exported with its constants inside the .so and as a blob, run without torch."""
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +47,29 @@ def user_library(tmp_path_factory) -> Path:
     return library
 
 
+def _export(case: str, folder: Path) -> tuple[Path, dict]:
+    name, constants = case.rsplit("-", 1)
+    archetype = ARCHETYPES[name]
+    path = folder / f"{case}.pt2"
+    manifest = aotiny.export(
+        archetype.make(),
+        archetype.example,
+        path,
+        dynamic_shapes=archetype.dynamic_shapes,
+        constants=constants,
+        custom_ops=archetype.custom_ops(),
+    )
+    return path, manifest
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory) -> dict[str, tuple[Path, dict]]:
-    """case -> (package, manifest)."""
+    """case -> (package, manifest). Several processes export, each several cases."""
     folder = tmp_path_factory.mktemp("archetypes")
-    packages = {}
-    for case in CASES:
-        name, constants = case.rsplit("-", 1)
-        archetype = ARCHETYPES[name]
-        path = folder / f"{case}.pt2"
-        manifest = aotiny.export(
-            archetype.make(),
-            archetype.example,
-            path,
-            dynamic_shapes=archetype.dynamic_shapes,
-            constants=constants,
-            custom_ops=archetype.custom_ops(),
-        )
-        packages[case] = (path, manifest)
-    return packages
+    processes = min(8, os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        made = pool.map(_export, CASES, [folder] * len(CASES))
+        return dict(zip(CASES, made, strict=True))
 
 
 @pytest.fixture(scope="session")

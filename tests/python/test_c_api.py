@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import aotiny
+from model_options import ModelOptions
 from models import package_fixture  # noqa: F401
 
 pytest.importorskip("torch")
@@ -70,20 +71,10 @@ def test_load_run_free(lib, package):
         assert lib.aoti_torch_delete_tensor_object(ctypes.c_void_p(handle)) == 0
 
 
-class Options(ctypes.Structure):
-    """AotinyModelOptions."""
-
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t), ("device", ctypes.c_char_p),
-        ("num_models", ctypes.c_int64), ("model_name", ctypes.c_char_p),
-        ("cuda_graph", ctypes.c_int32),
-    )  # fmt: skip
-
-
 def test_load_with_options_and_instances(lib, package):
     path = os.fsencode(package("affine"))
     model, instance = ctypes.c_void_p(), ctypes.c_void_p()
-    size = ctypes.sizeof(Options)
+    size = ctypes.sizeof(ModelOptions)
 
     def load_with(options):
         code = lib.aotiny_model_load_with(path, options, ctypes.byref(model))
@@ -91,25 +82,25 @@ def test_load_with_options_and_instances(lib, package):
         return lib.aotiny_status_name(code).decode(), lib.aotiny_last_error().decode()
 
     refused = [
-        (Options(size - 1), "InvalidArgument", f"struct_size is {size - 1}, below {size}"),
-        (Options(size, b"tpu"), "InvalidArgument", "tpu"),
-        (Options(size, None, 5000), "InvalidArgument", "num_models is 5000"),
-        (Options(size, None, 0, b"third"), "NotFound", "third"),
-        (Options(size, None, 0, None, 1), "InvalidArgument", "cuda_graph is for"),
+        (ModelOptions(size - 1), "InvalidArgument", f"struct_size is {size - 1}, below {size}"),
+        (ModelOptions(size, b"tpu"), "InvalidArgument", "tpu"),
+        (ModelOptions(size, None, 5000), "InvalidArgument", "num_models is 5000"),
+        (ModelOptions(size, None, 0, b"third"), "NotFound", "third"),
+        (ModelOptions(size, None, 0, None, 1), "InvalidArgument", "cuda_graph is for"),
     ]
     for options, name, sentence in refused:
         found = load_with(ctypes.byref(options))
         assert found[0] == name and sentence in found[1]
     assert load_with(None)[0] == "InvalidArgument"
 
-    class Longer(Options):
+    class Longer(ModelOptions):
         _fields_ = (("later", ctypes.c_int64),)
 
     longer = Longer(ctypes.sizeof(Longer))
     longer.later = 1
     assert load_with(ctypes.byref(longer))[0] == "NotSupported"
     longer.later = 0
-    for options in (Options(size), longer):
+    for options in (ModelOptions(size), longer):
         assert load_with(ctypes.byref(options))[0] == "Ok"
         kind, index = ctypes.c_int32(5), ctypes.c_int32(5)
         assert lib.aotiny_model_device(model, ctypes.byref(kind), ctypes.byref(index)) == 0

@@ -28,6 +28,7 @@ from cuda_packages import (  # noqa: F401
     package_fixture,
     runtime_fixture,
 )
+from model_options import ModelOptions
 from models import affine, failure, rewrite, x
 
 pytestmark = needs_gpu
@@ -364,17 +365,9 @@ def test_inspect_and_the_command_line(described, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), affine(x(), 2), rtol=1e-6)
 
 
-class Options(ctypes.Structure):
-    _fields_ = (
-        ("struct_size", ctypes.c_size_t), ("device", ctypes.c_char_p),
-        ("num_models", ctypes.c_int64), ("model_name", ctypes.c_char_p),
-        ("cuda_graph", ctypes.c_int32),
-    )  # fmt: skip
-
-
 def test_the_c_api(described):
     lib = ctypes.CDLL(str(next(Path(aotiny.cmake_prefix()).glob("lib*/libaotiny.so.0"))))
-    options = Options(ctypes.sizeof(Options), b"cuda:0", 0, None, 1)
+    options = ModelOptions(ctypes.sizeof(ModelOptions), b"cuda:0", 0, None, 1)
     model, instance = ctypes.c_void_p(), ctypes.c_void_p()
     path = os.fsencode(described("counter"))
     assert lib.aotiny_model_load_with(path, ctypes.byref(options), ctypes.byref(model)) == 0

@@ -10,10 +10,10 @@ from cuda_models import needs_torch_cuda
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from aotiny.torch import WeightTensor, quantize_  # noqa: E402
+from torch_modules import Tied  # noqa: E402
 
 pytestmark = needs_torch_cuda
 
@@ -34,19 +34,6 @@ def weight(format="int4", shape=(40, 256), **kwargs) -> WeightTensor:
 def distance(actual, wanted) -> float:
     assert (actual.shape, actual.device) == (wanted.shape, wanted.device)
     return float((actual.double() - wanted.double()).norm() / wanted.double().norm())
-
-
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(5)
-        self.embedding = nn.Embedding(72, 256)
-        self.inner = nn.Linear(256, 256)
-        self.head = nn.Linear(256, 72, bias=False)
-        self.head.weight = self.embedding.weight
-
-    def forward(self, ids):
-        return self.head(torch.tanh(self.inner(self.embedding(ids))))
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -18,7 +18,10 @@ ONLY_IN_STUB = {
     "Tensor.__iter__": "rows come through __getitem__ and __len__, which type checkers do not take",
     "Tensor.__buffer__": "the buffer protocol is a method since Python 3.12 only",
 }
-ONLY_AT_RUNTIME = {"__init__", "__getstate__", "__setstate__", "__repr__", "__hash__"}
+ONLY_AT_RUNTIME = {
+    "__init__", "__getstate__", "__setstate__", "__repr__", "__hash__",
+    "__release_buffer__",  # comes with __buffer__
+}  # fmt: skip
 
 
 def members(body) -> dict[str, ast.AST]:

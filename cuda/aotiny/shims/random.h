@@ -83,6 +83,39 @@ class Draw {
   RandomSource source_{};
 };
 
+// The functions that make a tensor of random numbers, of given sizes or like another tensor. A
+// Distribution has default_dtype(), check(dtype), which fails where the dtype cannot hold its
+// numbers, and fill(tensor), which fills a dense tensor in the order of its memory.
+template <class Distribution>
+AOTITorchError random_of_size(const Distribution& distribution, const int64_t* size,
+                              int64_t size_len, const RandomOptions& options,
+                              AtenTensorHandle* ret0) {
+  return guarded([&] {
+    NewHandle ret(ret0, "ret0");
+    const IntSpan sizes = int_span(size, size_len, "size");
+    const DType dtype = options.dtype_or(distribution.default_dtype());
+    distribution.check(dtype);
+    const Tensor out = Tensor::empty(sizes, dtype, options.device_or({}));
+    distribution.fill(out);
+    ret = out;
+  });
+}
+
+template <class Distribution>
+AOTITorchError random_like(const Distribution& distribution, AtenTensorHandle self,
+                           const RandomOptions& options, const int32_t* memory_format,
+                           AtenTensorHandle* ret0) {
+  return guarded([&] {
+    NewHandle ret(ret0, "ret0");
+    const Tensor& tensor = cuda_in(self, "self");
+    const DType dtype = options.dtype_or(tensor.dtype());
+    distribution.check(dtype);
+    const Tensor out = empty_like(tensor, dtype, options.device_or(tensor.device()), memory_format);
+    distribution.fill(out);
+    ret = out;
+  });
+}
+
 // A random function that writes into a tensor does so in the order of its memory.
 inline void require_dense(const Tensor& tensor, const char* name) {
   require(is_non_overlapping_and_dense(tensor.sizes(), tensor.strides()), Status::InvalidArgument,

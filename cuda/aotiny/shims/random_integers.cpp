@@ -8,6 +8,8 @@
 
 using namespace aotiny;
 using cuda::Draw;
+using cuda::random_like;
+using cuda::random_of_size;
 using cuda::RandomOptions;
 using cuda::Work;
 
@@ -39,19 +41,27 @@ void require_holds(DType dtype, int64_t low, int64_t last, const char* what) {
   });
 }
 
-void require_range(DType dtype, int64_t low, int64_t high, const char* what) {
-  require(low < high, Status::InvalidArgument, what, ": there is no integer from ", low,
-          " to below ", high);
-  require_holds(dtype, low, high - 1, what);
-}
+// Integers from `low` to below `high`.
+struct Integers {
+  int64_t low, high;
+  const char* what;
 
-void fill_integers(const Tensor& out, int64_t low, int64_t high) {
-  const Work work(out.device());
-  const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
-  const Draw draw(work, cuda::random_offsets(out.numel(), cuda::random_numbers(range)));
-  cuda::fill_integers(out.dtype(), out.raw_data(), out.numel(), low, range, draw.source(),
-                      work.stream());
-}
+  DType default_dtype() const { return DType::Int64; }
+
+  void check(DType dtype) const {
+    require(low < high, Status::InvalidArgument, what, ": there is no integer from ", low,
+            " to below ", high);
+    require_holds(dtype, low, high - 1, what);
+  }
+
+  void fill(const Tensor& out) const {
+    const Work work(out.device());
+    const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+    const Draw draw(work, cuda::random_offsets(out.numel(), cuda::random_numbers(range)));
+    cuda::fill_integers(out.dtype(), out.raw_data(), out.numel(), low, range, draw.source(),
+                        work.stream());
+  }
+};
 
 // A permutation of 0..n-1, as torch makes it: the numbers sorted by random keys.
 Tensor permutation(int64_t n, DType dtype, Device device) {
@@ -79,42 +89,14 @@ Tensor permutation(int64_t n, DType dtype, Device device) {
   return sorted.to(dtype);
 }
 
-AOTITorchError randint(int64_t low, int64_t high, const int64_t* size, int64_t size_len,
-                       const RandomOptions& options, AtenTensorHandle* ret0) {
-  return guarded([&] {
-    NewHandle ret(ret0, "ret0");
-    const IntSpan sizes = int_span(size, size_len, "size");
-    const DType dtype = options.dtype_or(DType::Int64);
-    require_range(dtype, low, high, "randint");
-    const Tensor out = Tensor::empty(sizes, dtype, options.device_or({}));
-    fill_integers(out, low, high);
-    ret = out;
-  });
-}
-
-AOTITorchError randint_like(AtenTensorHandle self, int64_t low, int64_t high,
-                            const RandomOptions& options, const int32_t* memory_format,
-                            AtenTensorHandle* ret0) {
-  return guarded([&] {
-    NewHandle ret(ret0, "ret0");
-    const Tensor& tensor = cuda::cuda_in(self, "self");
-    const DType dtype = options.dtype_or(tensor.dtype());
-    require_range(dtype, low, high, "randint_like");
-    const Tensor out =
-        cuda::empty_like(tensor, dtype, options.device_or(tensor.device()), memory_format);
-    fill_integers(out, low, high);
-    ret = out;
-  });
-}
-
 }  // namespace
 
 AOTITorchError aoti_torch_cuda_randint(int64_t high, const int64_t* size, int64_t size_len_,
                                        int32_t* dtype, int32_t* layout, int32_t* device,
                                        int32_t device_index_, int32_t* pin_memory,
                                        AtenTensorHandle* ret0) {
-  return randint(0, high, size, size_len_,
-                 {nullptr, dtype, layout, device, device_index_, pin_memory}, ret0);
+  return random_of_size(Integers{0, high, "randint"}, size, size_len_,
+                        {nullptr, dtype, layout, device, device_index_, pin_memory}, ret0);
 }
 
 AOTITorchError aoti_torch_cuda_randint_generator(int64_t high, const int64_t* size,
@@ -122,16 +104,16 @@ AOTITorchError aoti_torch_cuda_randint_generator(int64_t high, const int64_t* si
                                                  int32_t* dtype, int32_t* layout, int32_t* device,
                                                  int32_t device_index_, int32_t* pin_memory,
                                                  AtenTensorHandle* ret0) {
-  return randint(0, high, size, size_len_,
-                 {generator, dtype, layout, device, device_index_, pin_memory}, ret0);
+  return random_of_size(Integers{0, high, "randint"}, size, size_len_,
+                        {generator, dtype, layout, device, device_index_, pin_memory}, ret0);
 }
 
 AOTITorchError aoti_torch_cuda_randint_low(int64_t low, int64_t high, const int64_t* size,
                                            int64_t size_len_, int32_t* dtype, int32_t* layout,
                                            int32_t* device, int32_t device_index_,
                                            int32_t* pin_memory, AtenTensorHandle* ret0) {
-  return randint(low, high, size, size_len_,
-                 {nullptr, dtype, layout, device, device_index_, pin_memory}, ret0);
+  return random_of_size(Integers{low, high, "randint"}, size, size_len_,
+                        {nullptr, dtype, layout, device, device_index_, pin_memory}, ret0);
 }
 
 AOTITorchError aoti_torch_cuda_randint_low_out(AtenTensorHandle out, int64_t low, int64_t high,
@@ -142,8 +124,9 @@ AOTITorchError aoti_torch_cuda_randint_low_out(AtenTensorHandle out, int64_t low
     require(std::ranges::equal(sizes, tensor.sizes()), Status::InvalidArgument, "out has shape ",
             Shape{tensor.sizes()}, ", not ", Shape{sizes});
     cuda::require_dense(tensor, "out");
-    require_range(tensor.dtype(), low, high, "randint");
-    fill_integers(tensor, low, high);
+    const Integers integers{low, high, "randint"};
+    integers.check(tensor.dtype());
+    integers.fill(tensor);
   });
 }
 
@@ -151,8 +134,9 @@ AOTITorchError aoti_torch_cuda_randint_like(AtenTensorHandle self, int64_t high,
                                             int32_t* layout, int32_t* device, int32_t device_index_,
                                             int32_t* pin_memory, int32_t* memory_format,
                                             AtenTensorHandle* ret0) {
-  return randint_like(self, 0, high, {nullptr, dtype, layout, device, device_index_, pin_memory},
-                      memory_format, ret0);
+  return random_like(Integers{0, high, "randint_like"}, self,
+                     {nullptr, dtype, layout, device, device_index_, pin_memory}, memory_format,
+                     ret0);
 }
 
 AOTITorchError aoti_torch_cuda_randint_like_low_dtype(AtenTensorHandle self, int64_t low,
@@ -160,8 +144,9 @@ AOTITorchError aoti_torch_cuda_randint_like_low_dtype(AtenTensorHandle self, int
                                                       int32_t* device, int32_t device_index_,
                                                       int32_t* pin_memory, int32_t* memory_format,
                                                       AtenTensorHandle* ret0) {
-  return randint_like(self, low, high, {nullptr, dtype, layout, device, device_index_, pin_memory},
-                      memory_format, ret0);
+  return random_like(Integers{low, high, "randint_like"}, self,
+                     {nullptr, dtype, layout, device, device_index_, pin_memory}, memory_format,
+                     ret0);
 }
 
 AOTITorchError aoti_torch_cuda_randperm(int64_t n, int32_t* dtype, int32_t* layout, int32_t* device,
