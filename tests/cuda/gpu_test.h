@@ -63,6 +63,16 @@ inline void keep_busy(cudaStream_t stream, void* data, size_t nbytes, int value)
   }
 }
 
+// For a scope, the first GPU has `more` bytes for what is allocated in it.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(uint64_t more) {
+    const auto stats = cuda_interface().allocator().stats(gpu());
+    cuda_interface().set_memory_limit(gpu(), stats.allocated_bytes + more);
+  }
+  ~MemoryLimit() { cuda_interface().set_memory_limit(gpu(), 0); }
+};
+
 // A graph of what `body` puts into a stream of its own, which is current meanwhile.
 class Captured {
  public:

@@ -201,16 +201,6 @@ TEST_F(ShimsOnCuda, WhatWaitsIsRefusedDuringACapture) {
   }
 }
 
-// For a scope, the device has `more` bytes for what is allocated in it.
-class MemoryLimit {
- public:
-  explicit MemoryLimit(uint64_t more) {
-    const auto stats = cuda_interface().allocator().stats(gpu());
-    cuda_interface().set_memory_limit(gpu(), stats.allocated_bytes + more);
-  }
-  ~MemoryLimit() { cuda_interface().set_memory_limit(gpu(), 0); }
-};
-
 TEST_F(ShimsOnCuda, OutOfMemory) {
   const Handle big(Tensor::empty(Ints{1024, 1024}, DType::Float32, gpu()));
   const Handle view(big.tensor().slice(1, 0, 1024, 2));

@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 
 import cuda_decoder  # noqa: E402
-from aotiny.torch import quantize_  # noqa: E402
+from aotiny.torch import WeightTensor, quantize_  # noqa: E402
 
 pytestmark = needs_torch_cuda
 __all__ = ["cuda_package_fixture"]
@@ -153,18 +153,42 @@ def steps_of(run):
     return step
 
 
+def without_roundings(module: nn.Module) -> nn.Module:
+    """The same model with the values of its weights, and activations that nothing rounds to bf16 or
+    to 8 bits."""
+    exact = copy.deepcopy(module)
+    for layer in exact.modules():
+        if isinstance(layer, nn.Linear) and isinstance(layer.weight, WeightTensor):
+            layer.weight = nn.Parameter(layer.weight.dequantize(), requires_grad=False)
+    return exact.double()
+
+
 @pytest.mark.parametrize("name", ["bf16", "triton", "int4", "int6"])
 def test_decoder_says_the_same_tokens_as_torch(name, cuda_package):
+    """Token for token, with logits that differ by what unrelated roundings explain.
+
+    A last bit that differs where activations are rounded, to bf16 or to 8 bits, makes a whole step
+    there for the few values that lie between two: a relative difference of e comes out as about
+    sqrt(e * step). After a few layers it is as large as a step, whatever it began with, and then
+    two runs are as far apart as two with unrelated roundings: sqrt(2) times what the roundings of
+    each do to it. A difference of 1e-7 in attention, put into a model of this decoder in float64,
+    makes 0.6 % of the logits in int4 and 1e-5 makes 1.1 %; in bf16 it is 0.14 % and 0.3 %.
+    """
     name = f"decoder-{name}"
     model, module = aotiny.Model(cuda_package(name), device=DEVICE), eager(name)
+    exact = without_roundings(module)
     wanted, logits = cuda_decoder.greedy(steps_of(lambda *i: expected(module, *i)))
     said, ours = cuda_decoder.greedy(steps_of(lambda *i: call(model, *i)))
-    assert said == wanted == cuda_decoder.SENTENCE[cuda_decoder.PROMPT :] and len(set(said)) == 50
-    logits, ours = torch.stack(logits), torch.stack(ours)
-    # Where activations are rounded to 8 bits, the last bit of what comes in decides about a whole
-    # step of 1/127, and the differences of one layer make those of the next.
-    quantized = "quantize" in CASES[name].options
-    assert distance(ours, logits) < (2**-5 if quantized else 2**-7)
+    same, exact = cuda_decoder.greedy(steps_of(lambda *i: expected(exact, *i).float()))
+    assert said == wanted == same == cuda_decoder.SENTENCE[cuda_decoder.PROMPT :]
+    assert len(set(said)) == 50
+    logits, ours, exact = torch.stack(logits), torch.stack(ours), torch.stack(exact)
+    roundings = distance(logits, exact)
+    print(f"{name}: roundings {roundings}, ours {distance(ours, exact)}, {distance(ours, logits)}")
+    # Of bf16, and of the 4 layers' products: 8 bits in blocks of 32 are 0.5 % off each.
+    assert roundings < (2**-6 if "quantize" in CASES[name].options else 2**-7)
+    assert distance(ours, exact) < 1.25 * roundings
+    assert distance(ours, logits) < 1.25 * 2**0.5 * roundings
 
 
 TORCH_LOADS = """
