@@ -258,11 +258,12 @@ TEST(PlainMmPlan, CutsTheWorkSensibly) {
           SCOPED_TRACE(text.str());
           const PlainMmPlan plan = plan_plain_mm(problem, cpu_features());
           EXPECT_GE(plan.tile_rows, 1);
-          EXPECT_LE(plan.tile_rows, plain_mm_kernels(plan.isa).max_rows);
+          const PlainMmKernels& kernels = plain_mm_kernels(plan.isa);
+          EXPECT_LE(plan.tile_rows, plan.direct ? kernels.direct_rows : kernels.tile_rows);
           EXPECT_GE(plan.chunk_rows, 1);
           EXPECT_LE(plan.chunk_rows, std::max<int64_t>(m, 1));
           EXPECT_GE(plan.grain, 1);
-          EXPECT_EQ(plan.direct, m <= plain_mm_kernels(plan.isa).max_rows);
+          EXPECT_EQ(plan.direct, m <= kernels.direct_rows);
         }
       }
     }

@@ -8,7 +8,11 @@ namespace {
 // Four lanes of the compiler's own vectors, which every processor has.
 struct Portable {
   static constexpr int kLanes = 4;
-  static constexpr int kMaxRows = 4;
+  static constexpr int kPanels = 1;
+  static constexpr int kDirectRows = 4;
+  static constexpr int kTileRows = 4;
+  static constexpr int kRunBytes = 16;
+  static constexpr bool kStepwise = false;
   static constexpr uint32_t kSignedFlip = 0x80808080u;  // dot takes unsigned bytes
   static constexpr int kSignedBias = 128;
   using U32 [[gnu::vector_size(16)]] = uint32_t;
@@ -34,6 +38,18 @@ struct Portable {
       }
     }
     return sum;
+  }
+
+  // As Float16 converts.
+  static F32 from_half(U32 half) {
+    const U32 magnitude = half & 0x7fffu;
+    const F32 subnormal = __builtin_convertvector((I32)magnitude, F32) * 0x1p-24f;
+    const U32 is_subnormal = (U32)(magnitude < 0x0400u);
+    const U32 is_infinite = (U32)(magnitude >= 0x7c00u);
+    const U32 bits = ((U32)subnormal & is_subnormal) |
+                     (((magnitude << 13) + 0x38000000u) & ~is_subnormal) |
+                     (is_infinite & 0x7f800000u);
+    return (F32)(bits | (half & 0x8000u) << 16);
   }
 
   static F32 set1(float x) { return F32{x, x, x, x}; }

@@ -7,7 +7,11 @@ namespace {
 
 struct Avx2 {
   static constexpr int kLanes = 8;
-  static constexpr int kMaxRows = 4;
+  static constexpr int kPanels = 1;
+  static constexpr int kDirectRows = 4;
+  static constexpr int kTileRows = 4;
+  static constexpr int kRunBytes = 16;
+  static constexpr bool kStepwise = false;
   static constexpr uint32_t kSignedFlip = 0;  // dot takes signed bytes as they are
   static constexpr int kSignedBias = 0;
   using U32 [[gnu::vector_size(32)]] = uint32_t;
@@ -68,6 +72,11 @@ struct Avx2 {
     } else {
       return _mm256_maddubs_epi16(w, x);
     }
+  }
+
+  static F32 from_half(U32 half) {
+    const __m256i words = _mm256_packus_epi32((__m256i)half, (__m256i)half);
+    return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(words, 0x08)));
   }
 
   static F32 set1(float x) { return _mm256_set1_ps(x); }

@@ -2,133 +2,206 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <ostream>
 
 #include "aotiny/core/parallel.h"
 #include "aotiny/core/scratch.h"
+#include "aotiny/kernels/gemm_kernels.h"
 
 namespace aotiny {
 namespace {
 
-constexpr int64_t kOverRead = 16;            // what kernels may read past a panel's planes
-constexpr int64_t kChunkBytes = 256 * 1024;  // of quantized activations, to stay in the L2 cache
+constexpr int64_t kChunkBytes = 384 * 1024;  // of a stretch of activations, for the L2 cache
+constexpr int64_t kDirectStretch = 2048;     // of k: 64 groups' numbers in the L1 cache
+constexpr int64_t kTileStretch = 2048;       // and unpacked panels in the L2 cache
 constexpr int64_t kGrainProducts = 1 << 19;  // multiply-adds that outweigh a thread's start
 constexpr int64_t kParamsRound = 16;         // groups come in multiples of it
+constexpr int64_t kLine = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// Memory for one thread's panel and what it needs on the way.
+int64_t panels_of(const PlainMmPlan& plan, const PlainMmKernels& kernels) {
+  return plan.direct ? 1 : kernels.panels;
+}
+
+// Bytes of a row in a plane.
+int64_t row_bytes(const PlaneSpec& spec, int64_t k, int64_t group_size) {
+  return spec.columns(k, group_size) * static_cast<int64_t>(itemsize(spec.dtype));
+}
+
+// Memory for one thread's panels and what it needs on the way.
 struct Workspace {
   Workspace(const PlainMmArgs& args, const PlainMmPlan& plan, const PlainMmKernels& kernels)
-      : params(2 * ceil_div(args.k / args.group_size, kParamsRound) * kParamsRound * kernels.lanes),
-        unpacked(plan.direct ? 0 : kernels.lanes * args.k),
-        tile(kernels.max_rows * kernels.lanes),
-        bias(kernels.lanes),
-        edge(edge_bytes(args, kernels)) {}
+      : lanes(panels_of(plan, kernels) * kernels.lanes),
+        params_stride(round_up(plan.stretch / args.group_size, kParamsRound) * kernels.lanes),
+        params(2 * panels_of(plan, kernels) * params_stride),
+        unpacked(plan.direct ? 0 : lanes * plan.stretch),
+        sums(plan.chunk_rows * lanes),
+        bias(lanes),
+        edge_bytes(edge_bytes_of(args, kernels)),
+        edge(panels_of(plan, kernels) * edge_bytes) {}
 
   // Room for a copy of one panel's planes, each followed by room to over-read.
-  static int64_t edge_bytes(const PlainMmArgs& args, const PlainMmKernels& kernels) {
+  static int64_t edge_bytes_of(const PlainMmArgs& args, const PlainMmKernels& kernels) {
     int64_t total = 0;
-    for (size_t i = 0; i < format_info(args.format).planes.size(); ++i) {
-      total += kernels.lanes * row_bytes(format_info(args.format).planes[i], args) + kOverRead;
+    for (const PlaneSpec& spec : format_info(args.format).planes) {
+      total += kernels.lanes * row_bytes(spec, args.k, args.group_size) + kPlainOverRead;
     }
     return total;
   }
 
-  static int64_t row_bytes(const PlaneSpec& spec, const PlainMmArgs& args) {
-    return spec.columns(args.k, args.group_size) * static_cast<int64_t>(itemsize(spec.dtype));
-  }
-
+  int64_t lanes;  // of all panels
+  int64_t params_stride;
   Scratch<float> params;
   Scratch<uint8_t> unpacked;
-  Scratch<float> tile;
-  Scratch<float> bias;
+  Scratch<float> sums;  // [chunk_rows][lanes]
+  Scratch<float> bias;  // [lanes]
+  int64_t edge_bytes;
   Scratch<uint8_t> edge;
 };
 
 // The rows from n0 on. Where a panel, or what a kernel reads past it, reaches over the end of the
-// weight, a copy padded with zeros.
-PlainPanel panel_at(const PlainMmArgs& args, int64_t n0, int lanes, const Workspace& workspace) {
+// weight, a copy at `edge` padded with zeros.
+PlainPanel panel_at(const PlainMmArgs& args, int64_t n0, int lanes, uint8_t* edge) {
   const std::span<const PlaneSpec> specs = format_info(args.format).planes;
+  const int64_t rows = std::clamp<int64_t>(args.n - n0, 0, lanes);
   PlainPanel panel{};
   bool inside = true;
   for (size_t i = 0; i < specs.size(); ++i) {
     panel.stride[i] = args.stride[i];
-    panel.plane[i] = args.plane[i] + n0 * panel.stride[i];
-    inside = inside && (args.n - n0 - lanes) * panel.stride[i] >= kOverRead;
+    panel.plane[i] = args.plane[i] + (rows == 0 ? 0 : n0 * panel.stride[i]);
+    inside = inside && (args.n - n0 - lanes) * panel.stride[i] >= kPlainOverRead;
   }
   if (inside) return panel;
-  uint8_t* out = workspace.edge.data();
-  const int64_t rows = std::min<int64_t>(lanes, args.n - n0);
   for (size_t i = 0; i < specs.size(); ++i) {
     // Row by row and dense: the strides of views are of any size, and of one row have no meaning.
-    const int64_t width = Workspace::row_bytes(specs[i], args);
+    const int64_t width = row_bytes(specs[i], args.k, args.group_size);
     for (int64_t row = 0; row < rows; ++row) {
-      std::memcpy(out + row * width, panel.plane[i] + row * panel.stride[i],
+      std::memcpy(edge + row * width, panel.plane[i] + row * panel.stride[i],
                   static_cast<size_t>(width));
     }
-    const int64_t room = lanes * width + kOverRead;
-    std::memset(out + rows * width, 0, static_cast<size_t>(room - rows * width));
-    panel.plane[i] = out;
+    const int64_t room = lanes * width + kPlainOverRead;
+    std::memset(edge + rows * width, 0, static_cast<size_t>(room - rows * width));
+    panel.plane[i] = edge;
     panel.stride[i] = width;
-    out += room;
+    edge += room;
   }
   return panel;
 }
 
-template <class T>
-void store_rows(const float* tile, int64_t rows, int64_t lanes, int64_t columns, T* y,
-                int64_t y_stride) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t j = 0; j < columns; ++j) y[r * y_stride + j] = convert<T>(tile[r * lanes + j]);
+// The same rows from k0 on, which begins a group and, where there are any, a super-block.
+PlainPanel panel_from(const PlainMmArgs& args, PlainPanel panel, int64_t k0) {
+  const std::span<const PlaneSpec> specs = format_info(args.format).planes;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].per != Per::Row) panel.plane[i] += row_bytes(specs[i], k0, args.group_size);
+  }
+  return panel;
+}
+
+// y[m0:m0+rows, n0:n0+columns] from finished sums [rows][lanes].
+void store(const PlainMmArgs& args, int64_t m0, int64_t rows, int64_t n0, int64_t columns,
+           const float* sums, int64_t lanes, const GemmKernels& convert) {
+  for (int64_t m = m0; m < m0 + rows; ++m, sums += lanes) {
+    const int64_t offset = m * args.n + n0;
+    if (args.dtype == DType::Float32) {
+      std::copy(sums, sums + columns, static_cast<float*>(args.y) + offset);
+    } else {
+      (args.dtype == DType::BFloat16 ? convert.float_to_bf16 : convert.float_to_fp16)(
+          columns, sums, static_cast<uint16_t*>(args.y) + offset);
+    }
   }
 }
 
-void store_tile(const float* tile, int64_t rows, int64_t lanes, int64_t columns,
-                const PlainMmArgs& args, int64_t offset) {
-  if (args.dtype == DType::Float32) {
-    store_rows(tile, rows, lanes, columns, static_cast<float*>(args.y) + offset, args.n);
-  } else if (args.dtype == DType::Float16) {
-    store_rows(tile, rows, lanes, columns, static_cast<Float16*>(args.y) + offset, args.n);
-  } else {
-    store_rows(tile, rows, lanes, columns, static_cast<BFloat16*>(args.y) + offset, args.n);
+// To the L2 cache: what k0..k0+k has in the planes beside the first of the panels after these,
+// which lie after them in memory. The kernels fetch the first plane's, the largest part.
+void fetch_small_planes(const PlainMmArgs& args, const PlainPanel& panel, int64_t rows, int64_t k0,
+                        int64_t k) {
+  const std::span<const PlaneSpec> specs = format_info(args.format).planes;
+  for (size_t i = 1; i < specs.size(); ++i) {
+    if (specs[i].per == Per::Row) continue;
+    const uint8_t* next =
+        panel.plane[i] + rows * panel.stride[i] + rows * row_bytes(specs[i], k0, args.group_size);
+    const int64_t bytes = rows * row_bytes(specs[i], k, args.group_size);
+    for (int64_t byte = 0; byte < bytes; byte += kLine) __builtin_prefetch(next + byte, 0, 2);
   }
 }
 
-// One panel against the rows of x from m0 to m1.
-void visit_panel(const PlainMmArgs& args, const PlainMmPlan& plan, const PlainMmKernels& kernels,
-                 int64_t n0, int64_t m0, int64_t m1, const int8_t* q, const BlockScale* blocks,
-                 const Workspace& workspace) {
+// Quantized rows of x, as quantize_activations leaves them.
+struct Quantized {
+  const int8_t* q;
+  const BlockScale* blocks;
+};
+
+// Some panels against the rows of x from m0 to m1.
+void visit_panels(const PlainMmArgs& args, const PlainMmPlan& plan, const PlainMmKernels& kernels,
+                  int64_t n0, int64_t m0, int64_t m1, const Quantized& x,
+                  const Workspace& workspace, const CpuFeatures& features) {
   const PlainFormatKernels& format = kernels.formats[static_cast<int>(args.format)];
-  const int64_t lanes = kernels.lanes, num_blocks = args.k / kBlock;
-  const int64_t columns = std::min(lanes, args.n - n0);
-  PlainTile tile{};
-  tile.groups = args.k / args.group_size;
-  tile.group_blocks = args.group_size / kBlock;
-  tile.group_halves = args.group_size / (kBlock / 2);
-  tile.packed = panel_at(args, n0, kernels.lanes, workspace);
-  float* scale = workspace.params.data();
-  float* zero = scale + ceil_div(tile.groups, kParamsRound) * kParamsRound * lanes;
-  format.load_params(tile.packed, tile.groups, args.group_size, scale, zero);
-  tile.scale = scale;
-  tile.zero = zero;
-  if (!plan.direct) format.unpack(tile.packed, num_blocks, workspace.unpacked.data());
-  tile.unpacked = workspace.unpacked.data();
+  const int64_t panels = panels_of(plan, kernels), lanes = kernels.lanes;
+  const int64_t num_blocks = args.k / kBlock, num_tiles = ceil_div(m1 - m0, plan.tile_rows);
+  PlainPanel whole[kMaxPanels];
+  for (int64_t p = 0; p < panels; ++p) {
+    whole[p] = panel_at(args, n0 + p * lanes, kernels.lanes,
+                        workspace.edge.data() + p * workspace.edge_bytes);
+  }
+  const int64_t columns = std::min(workspace.lanes, args.n - n0);
+  // Sums stand where the result is wanted, if it is in fp32 and whole.
+  const bool in_place = args.dtype == DType::Float32 && columns == workspace.lanes;
+  float* sums = in_place ? static_cast<float*>(args.y) + m0 * args.n + n0 : workspace.sums.data();
+  const int64_t sums_stride = in_place ? args.n : workspace.lanes;
+  const float* bias = nullptr;
   if (args.bias != nullptr) {
     std::copy(args.bias + n0, args.bias + n0 + columns, workspace.bias.data());
-    std::fill(workspace.bias.data() + columns, workspace.bias.data() + lanes, 0.0f);
-    tile.bias = workspace.bias.data();
+    std::fill(workspace.bias.data() + columns, workspace.bias.data() + workspace.lanes, 0.0f);
+    bias = workspace.bias.data();
   }
-  const bool in_place = args.dtype == DType::Float32 && columns == lanes;
-  for (int64_t m = m0; m < m1; m += plan.tile_rows) {
-    const int64_t rows = std::min(plan.tile_rows, m1 - m);
-    tile.q = q + m * args.k;
-    tile.blocks = blocks + m * num_blocks;
-    tile.y = in_place ? static_cast<float*>(args.y) + m * args.n + n0 : workspace.tile.data();
-    tile.y_stride = in_place ? args.n : lanes;
-    (plan.direct ? format.direct : format.tile)(tile, static_cast<int>(rows));
-    if (!in_place) store_tile(tile.y, rows, lanes, columns, args, m * args.n + n0);
+  for (int64_t k0 = 0; k0 < args.k; k0 += plan.stretch) {
+    const int64_t k = std::min(plan.stretch, args.k - k0), groups = k / args.group_size;
+    PlainTile tile{};
+    tile.num_blocks = k / kBlock;
+    tile.group_blocks = args.group_size / kBlock;
+    tile.group_halves = args.group_size / (kBlock / 2);
+    tile.scale = workspace.params.data();
+    tile.zero = tile.scale + panels * workspace.params_stride;
+    tile.params_stride = workspace.params_stride;
+    tile.unpacked = workspace.unpacked.data();
+    tile.first = k0 == 0;
+    tile.bias = k0 + k == args.k ? bias : nullptr;
+    tile.sums_stride = sums_stride;
+    for (int64_t p = 0; p < panels; ++p) {
+      tile.packed = panel_from(args, whole[p], k0);
+      float* scale = workspace.params.data() + p * workspace.params_stride;
+      format.load_params(tile.packed, groups, args.group_size, scale,
+                         scale + panels * workspace.params_stride);
+      if (!plan.direct) {
+        format.unpack(tile.packed, tile.num_blocks, workspace.unpacked.data() + p * lanes * 4);
+      }
+    }
+    fetch_small_planes(args, whole[0], workspace.lanes, k0, k);
+    // The next panels follow these in memory: every tile fetches a part of their codes.
+    const int64_t code_bytes = row_bytes(format_info(args.format).planes[0], kBlock, kBlock);
+    tile.next = whole[0].plane[0] + workspace.lanes * whole[0].stride[0] +
+                k0 / kBlock * workspace.lanes * code_bytes;
+    tile.next_bytes = round_up(ceil_div(workspace.lanes * code_bytes, num_tiles), kLine);
+    for (int64_t m = m0; m < m1; m += plan.tile_rows) {
+      const int64_t rows = std::min(plan.tile_rows, m1 - m);
+      tile.q = x.q + m * args.k + k0 * rows;
+      tile.blocks = x.blocks + m * num_blocks + k0 / kBlock * rows;
+      tile.sums = sums + (m - m0) * sums_stride;
+      (plan.direct ? format.direct : format.tile)(tile, static_cast<int>(rows));
+      tile.next += tile.num_blocks * tile.next_bytes;
+    }
   }
+  if (in_place) return;
+  store(args, m0, m1 - m0, n0, columns, sums, workspace.lanes, gemm_kernels(features));
+}
+
+// Whole groups, and of super-blocks and of what kernels take at once whole ones too.
+int64_t stretch_of(const PlainMmProblem& problem, int64_t wanted) {
+  const int64_t unit = std::lcm(problem.group_size, kSuperBlock);
+  return std::min(problem.k, std::max<int64_t>(1, wanted / unit) * unit);
 }
 
 }  // namespace
@@ -153,18 +226,20 @@ PlainMmPlan plan_plain_mm(const PlainMmProblem& problem, const CpuFeatures& feat
                                   : PlainMmIsa::Portable;
   const PlainMmKernels& kernels = plain_mm_kernels(plan.isa);
   const int64_t m = std::max<int64_t>(problem.m, 1);
-  const int64_t num_panels = ceil_div(problem.n, kernels.lanes);
-  // Tiles of equal height: nine rows are five and four, not eight and one.
-  plan.tile_rows = ceil_div(m, ceil_div(m, kernels.max_rows));
-  plan.direct = m <= kernels.max_rows;
-  plan.chunk_rows = std::max(kChunkBytes / problem.k, 4 * plan.tile_rows);
+  plan.direct = m <= kernels.direct_rows;
+  // Tiles of equal height: seven rows are four and three, not six and one.
+  plan.tile_rows = ceil_div(m, ceil_div(m, plan.direct ? kernels.direct_rows : kernels.tile_rows));
+  plan.stretch = stretch_of(problem, plan.direct ? kDirectStretch : kTileStretch);
+  plan.chunk_rows = std::max(kChunkBytes / plan.stretch, 4 * plan.tile_rows);
   // Few panels: cut along m too, until every thread has a few visits to balance.
-  while (num_panels * ceil_div(m, plan.chunk_rows) < 4 * problem.threads &&
+  const int64_t lanes = panels_of(plan, kernels) * kernels.lanes;
+  const int64_t num_visits = ceil_div(problem.n, lanes);
+  while (num_visits * ceil_div(m, plan.chunk_rows) < 4 * problem.threads &&
          plan.chunk_rows > 8 * plan.tile_rows) {
     plan.chunk_rows /= 2;
   }
-  plan.chunk_rows = std::min(ceil_div(plan.chunk_rows, plan.tile_rows) * plan.tile_rows, m);
-  plan.grain = ceil_div(kGrainProducts, plan.chunk_rows * kernels.lanes * problem.k);
+  plan.chunk_rows = std::min(round_up(plan.chunk_rows, plan.tile_rows), m);
+  plan.grain = ceil_div(kGrainProducts, plan.chunk_rows * lanes * problem.k);
   return plan;
 }
 
@@ -177,7 +252,7 @@ std::ostream& operator<<(std::ostream& out, const PlainMmProblem& problem) {
 std::ostream& operator<<(std::ostream& out, const PlainMmPlan& plan) {
   return out << plain_mm_kernels(plan.isa).name << " chunk_rows=" << plan.chunk_rows
              << " tile_rows=" << plan.tile_rows << (plan.direct ? " direct" : " unpacked")
-             << " grain=" << plan.grain;
+             << " stretch=" << plan.stretch << " grain=" << plan.grain;
 }
 
 const char* plain_mm(const PlainMmArgs& args, const CpuFeatures& features) {
@@ -190,14 +265,16 @@ const char* plain_mm(const PlainMmArgs& args, const CpuFeatures& features) {
   quantize_activations(args.x, args.dtype, args.x_stride, args.m, args.k,
                        format_info(args.format).order, plan.tile_rows, q.data(), blocks.data(),
                        features);
-  const int64_t num_panels = ceil_div(args.n, kernels.lanes);
+  const int64_t lanes = panels_of(plan, kernels) * kernels.lanes;
+  const int64_t num_visits = ceil_div(args.n, lanes);
   const int64_t num_chunks = ceil_div(args.m, plan.chunk_rows);
-  parallel_for(num_chunks * num_panels, plan.grain, [&](int64_t begin, int64_t end) {
+  parallel_for(num_chunks * num_visits, plan.grain, [&](int64_t begin, int64_t end) {
     const Workspace workspace(args, plan, kernels);
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t m0 = i / num_panels * plan.chunk_rows;
-      visit_panel(args, plan, kernels, i % num_panels * kernels.lanes, m0,
-                  std::min(args.m, m0 + plan.chunk_rows), q.data(), blocks.data(), workspace);
+      const int64_t m0 = i / num_visits * plan.chunk_rows;
+      visit_panels(args, plan, kernels, i % num_visits * lanes, m0,
+                   std::min(args.m, m0 + plan.chunk_rows), {q.data(), blocks.data()}, workspace,
+                   features);
     }
   });
   return kernels.name;

@@ -17,9 +17,10 @@ enum class PlainMmIsa : uint8_t { Portable, Avx2, Avx512Vnni };
 
 struct PlainMmPlan {
   PlainMmIsa isa;
-  int64_t chunk_rows;  // rows of x that one visit of a panel serves
-  int64_t tile_rows;   // rows of a tile, at most the kernels' max_rows
-  bool direct;         // read the packed codes in the tile, instead of unpacking the panel first
+  int64_t chunk_rows;  // rows of x that one visit of a panel, or of some, serves
+  int64_t tile_rows;   // rows of a tile, at most what the kernels take
+  bool direct;         // read the packed codes in the tile, instead of unpacking panels first
+  int64_t stretch;     // of k, in whole groups, that a visit goes through at once
   int64_t grain;       // panel visits that are worth a thread's start
 
   bool operator==(const PlainMmPlan&) const = default;

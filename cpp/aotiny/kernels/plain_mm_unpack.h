@@ -6,64 +6,108 @@
 // vector types U32, I32 and F32, and
 //   transpose(rows, stride, U32 out[4])  16 bytes of each of kLanes rows; out[i] lane l is dword i
 //                                        of row l
+//   kRunBytes                            how many bytes of a row to take at once: 16, or 64 with
+//   transpose64(rows, stride, U32 out[16])
+//   from_half(U32 bits)                  fp16 in the low half of every lane as fp32
 //   kSignedFlip, kSignedBias             how it wants signed bytes: q ^ flip as bytes = q + bias
 #pragma once
+
+#include <algorithm>
+#include <bit>
+#include <utility>
 
 #include "aotiny/kernels/plain_mm.h"
 
 namespace aotiny {
 
-// Codes: load(panel, block, U32 w[8]) gives one block of a panel. The format's KOrder is the order
-// in which the 32 codes of a lane fill w[0] byte 0, 1, 2, 3, w[1] byte 0, ...
+// Codes are read in runs of kRun blocks: load(panel, block) takes the bytes of a run into
+// vectors, and get<i>(U32 w[8]) gives its i-th block. The format's KOrder is the order in which the
+// 32 codes of a lane fill w[0] byte 0, 1, 2, 3, w[1] byte 0, ... What lies past the last block of a
+// panel is read and not used.
+//
+// A cache line of every row is used up before the next is touched: rows are often a power of two
+// apart, where the first-level cache has room for few of them.
+
+// kBytes of every row, a multiple of 16.
+template <class Isa, int kBytes>
+void load_run(const uint8_t* rows, int64_t stride, typename Isa::U32* out) {
+  if constexpr (kBytes % 64 == 0 && Isa::kRunBytes == 64) {
+    for (int i = 0; i < kBytes; i += 64) Isa::transpose64(rows + i, stride, out + i / 4);
+  } else {
+    for (int i = 0; i < kBytes; i += 16) Isa::transpose(rows + i, stride, out + i / 4);
+  }
+}
 
 // Two 4-bit codes a byte, 0..15, in the order EvenOdd.
 template <class Isa>
 struct NibbleCodes {
+  using U32 = typename Isa::U32;
   static constexpr int kMaxMagnitude = 15;
   static constexpr bool kSigned = false;
   static constexpr int kBlockBytes = 16;
+  static constexpr int kRun = Isa::kRunBytes / kBlockBytes;
 
-  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
-    typename Isa::U32 packed[4];
-    Isa::transpose(panel.plane[0] + block * kBlockBytes, panel.stride[0], packed);
+  void load(const PlainPanel& panel, int64_t block) {
+    load_run<Isa, kRun * kBlockBytes>(panel.plane[0] + block * kBlockBytes, panel.stride[0],
+                                      packed_);
+  }
+  template <int kIndex>
+  void get(U32* w) const {
     for (int i = 0; i < 4; ++i) {
-      w[i] = packed[i] & 0x0f0f0f0fu;
-      w[4 + i] = (packed[i] >> 4) & 0x0f0f0f0fu;
+      w[i] = packed_[4 * kIndex + i] & 0x0f0f0f0fu;
+      w[4 + i] = (packed_[4 * kIndex + i] >> 4) & 0x0f0f0f0fu;
     }
   }
+
+ private:
+  U32 packed_[4 * kRun];
 };
 
 // The low four bits of codes in nibbles, as above, and the fifth as exact_int5.h draws it: 0..31.
 template <class Isa>
 struct FiveBitCodes {
+  using U32 = typename Isa::U32;
   static constexpr int kMaxMagnitude = 31;
   static constexpr bool kSigned = false;
-  static constexpr int kBlockBytes = 16;
+  static constexpr int kBlockBytes = NibbleCodes<Isa>::kBlockBytes;
+  static constexpr int kRun = NibbleCodes<Isa>::kRun;
 
-  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
-    typename Isa::U32 high[4];  // the first: 4 bytes a block
-    Isa::transpose(panel.plane[1] + block * 4, panel.stride[1], high);
-    NibbleCodes<Isa>::load(panel, block, w);
+  void load(const PlainPanel& panel, int64_t block) {
+    low_.load(panel, block);
+    Isa::transpose(panel.plane[1] + block * 4, panel.stride[1], high_);  // one for a block
+  }
+  template <int kIndex>
+  void get(U32* w) const {
+    low_.template get<kIndex>(w);
     for (int i = 0; i < 4; ++i) {
-      w[i] |= ((high[0] << (4 - i)) & 0x10101010u);
-      w[4 + i] |= ((high[0] >> i) & 0x10101010u);
+      w[i] |= ((high_[kIndex] << (4 - i)) & 0x10101010u);
+      w[4 + i] |= ((high_[kIndex] >> i) & 0x10101010u);
     }
   }
+
+ private:
+  NibbleCodes<Isa> low_;
+  U32 high_[4];
 };
 
 // The low four bits in nibbles and the two high ones as planar_int6.h draws them: u = q + 32.
 template <class Isa>
 struct SixBitCodes {
+  using U32 = typename Isa::U32;
   static constexpr int kMaxMagnitude = 63;
   static constexpr bool kSigned = false;
-  static constexpr int kBlockBytes = 16;
+  static constexpr int kBlockBytes = NibbleCodes<Isa>::kBlockBytes;
+  static constexpr int kRun = NibbleCodes<Isa>::kRun;
 
-  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
-    typename Isa::U32 high[4];  // the first two: 8 bytes a block
-    Isa::transpose(panel.plane[1] + block * 8, panel.stride[1], high);
-    NibbleCodes<Isa>::load(panel, block, w);
+  void load(const PlainPanel& panel, int64_t block) {
+    low_.load(panel, block);
+    load_run<Isa, kHighBytes>(panel.plane[1] + block * 8, panel.stride[1], high_);
+  }
+  template <int kIndex>
+  void get(U32* w) const {
+    low_.template get<kIndex>(w);
     for (int odd = 0; odd < 2; ++odd) {
-      const typename Isa::U32 pairs = transpose_pairs(high[odd]);
+      const U32 pairs = transpose_pairs(high_[2 * kIndex + odd]);
       for (int i = 0; i < 4; ++i) {
         w[4 * odd + i] |= (i < 2 ? pairs << (4 - 2 * i) : pairs >> (2 * i - 4)) & 0x30303030u;
       }
@@ -71,29 +115,47 @@ struct SixBitCodes {
   }
 
  private:
+  static constexpr int kHighBytes = std::max(16, 8 * kRun);
+
   // Bits 2·j and 2·j + 1 of byte i change places with bits 2·i and 2·i + 1 of byte j.
-  static typename Isa::U32 transpose_pairs(typename Isa::U32 bits) {
-    typename Isa::U32 moved = (bits ^ (bits >> 6)) & 0x00cc00ccu;
+  static U32 transpose_pairs(U32 bits) {
+    U32 moved = (bits ^ (bits >> 6)) & 0x00cc00ccu;
     bits ^= moved ^ (moved << 6);
     moved = (bits ^ (bits >> 12)) & 0x0000f0f0u;
     return bits ^ moved ^ (moved << 12);
   }
+
+  NibbleCodes<Isa> low_;
+  U32 high_[kHighBytes / 4];
 };
 
 // A signed byte each, in the order Natural.
 template <class Isa>
 struct ByteCodes {
+  using U32 = typename Isa::U32;
   static constexpr int kMaxMagnitude = 128;
   static constexpr bool kSigned = true;
   static constexpr int kBlockBytes = 32;
+  static constexpr int kRun = std::max(1, Isa::kRunBytes / kBlockBytes);
 
-  static void load(const PlainPanel& panel, int64_t block, typename Isa::U32* w) {
-    const uint8_t* rows = panel.plane[0] + block * kBlockBytes;
-    Isa::transpose(rows, panel.stride[0], w);
-    Isa::transpose(rows + 16, panel.stride[0], w + 4);
-    for (int i = 0; i < 8; ++i) w[i] ^= Isa::kSignedFlip;
+  void load(const PlainPanel& panel, int64_t block) {
+    load_run<Isa, kRun * kBlockBytes>(panel.plane[0] + block * kBlockBytes, panel.stride[0], q_);
   }
+  template <int kIndex>
+  void get(U32* w) const {
+    for (int i = 0; i < 8; ++i) w[i] = q_[8 * kIndex + i] ^ Isa::kSignedFlip;
+  }
+
+ private:
+  U32 q_[8 * kRun];
 };
+
+template <class Isa>
+typename Isa::F32 load_lanes(const float* values) {
+  typename Isa::F32 lanes;
+  __builtin_memcpy(&lanes, values, sizeof(lanes));
+  return lanes;
+}
 
 // Metadata: 16 bytes of every row at a time, converted to fp32 by `convert(dwords, i, out)`, which
 // gives the i-th of the kPerDword elements in every lane's dword, to be stored at `out`.
@@ -119,22 +181,11 @@ void load_bfloat16(const uint8_t* rows, int64_t stride, int64_t groups, float* o
   });
 }
 
-// As Float16 converts, in every lane.
 template <class Isa>
 void load_float16(const uint8_t* rows, int64_t stride, int64_t count, float* out) {
   using U32 = typename Isa::U32;
-  using I32 = typename Isa::I32;
-  using F32 = typename Isa::F32;
-  load_plane<Isa, 2>(rows, stride, count, out, [](U32 dwords, int i, const float*) -> F32 {
-    const U32 half = i == 0 ? dwords & 0xffffu : dwords >> 16;
-    const U32 magnitude = half & 0x7fffu;
-    const F32 subnormal = __builtin_convertvector((I32)magnitude, F32) * 0x1p-24f;
-    const U32 is_subnormal = (U32)(magnitude < 0x0400u);
-    const U32 is_infinite = (U32)(magnitude >= 0x7c00u);
-    const U32 bits = ((U32)subnormal & is_subnormal) |
-                     (((magnitude << 13) + 0x38000000u) & ~is_subnormal) |
-                     (is_infinite & 0x7f800000u);
-    return (F32)(bits | (half & 0x8000u) << 16);
+  load_plane<Isa, 2>(rows, stride, count, out, [](U32 dwords, int i, const float*) {
+    return Isa::from_half(i == 0 ? dwords & 0xffffu : dwords >> 16);
   });
 }
 
@@ -157,26 +208,44 @@ void load_row_steps(const uint8_t* rows, int64_t stride, int64_t groups, typenam
   });
 }
 
-// code·step with an fp16 step a super-block.
+// code·step with an fp16 step a super-block, of which the group size is a part.
 template <class Isa, class Code>
 void load_super_steps(const PlainPanel& panel, int codes, int steps, int64_t groups,
                       int64_t group_size, float* out) {
   using U32 = typename Isa::U32;
   using F32 = typename Isa::F32;
-  const int64_t run = kSuperBlock / group_size;
-  load_float16<Isa>(panel.plane[steps], panel.stride[steps], groups / run, out);
-  // From the last group on, so that a step is overwritten only when it has been spread.
-  for (int64_t group = groups - 1; group > 0; --group) {
-    F32 step;
-    __builtin_memcpy(&step, out + group / run * Isa::kLanes, sizeof(step));
-    __builtin_memcpy(out + group * Isa::kLanes, &step, sizeof(step));
+  constexpr int64_t kChunk = 16;  // groups at a time: what 16 bytes hold
+  // 1, 2, 4, 8 or 16 groups share a step.
+  const int shift = std::countr_zero(static_cast<uint64_t>(kSuperBlock / group_size));
+  const int64_t chunk_steps = kChunk >> shift;
+  const uint8_t* code_rows = panel.plane[codes];
+  const uint8_t* step_rows = panel.plane[steps];
+  float step_lanes[kChunk * Isa::kLanes];
+  int64_t have = 0;  // steps in step_lanes from `step` on
+  const float* step = step_lanes;
+  for (int64_t group = 0; group < groups; group += kChunk, code_rows += 16) {
+    if (have < chunk_steps) {
+      have = chunk_steps > 8 ? 16 : 8;
+      load_float16<Isa>(step_rows, panel.stride[steps], have, step_lanes);
+      step_rows += 2 * have;
+      step = step_lanes;
+    }
+    U32 dwords[4];
+    Isa::transpose(code_rows, panel.stride[codes], dwords);
+    const auto convert = [&]<int kIndex>(std::integral_constant<int, kIndex>) {
+      const F32 code =
+          __builtin_convertvector((code_at<Isa, Code>(dwords[kIndex / 4], kIndex % 4)), F32);
+      const F32 value = code * load_lanes<Isa>(step + (kIndex >> shift) * Isa::kLanes);
+      __builtin_memcpy(out, &value, sizeof(value));
+      out += Isa::kLanes;
+    };
+    [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+      (convert(std::integral_constant<int, kIndex>{}), ...);
+    }
+    (std::make_integer_sequence<int, kChunk>{});
+    have -= chunk_steps;
+    step += chunk_steps * Isa::kLanes;
   }
-  load_plane<Isa, 4>(panel.plane[codes], panel.stride[codes], groups, out,
-                     [](U32 dwords, int i, const float* step_of_group) -> F32 {
-                       F32 step;
-                       __builtin_memcpy(&step, step_of_group, sizeof(step));
-                       return __builtin_convertvector((code_at<Isa, Code>(dwords, i)), F32) * step;
-                     });
 }
 
 // One bf16 a row, the rows following each other.
