@@ -247,6 +247,65 @@ def test_objects_without_memory_are_type_errors():
             Tensor(thing)
 
 
+def test_torch_tensors_that_dlpack_cannot_describe_are_refused():
+    torch = pytest.importorskip("torch")
+    numbers = torch.tensor([1 + 2j, 3 - 4j])
+    refused = {
+        "gradient": torch.ones(3, requires_grad=True),
+        "conj": numbers.conj(),
+        "negative of its values": numbers.conj().imag,
+        "layout": torch.eye(3).to_sparse(),
+    }
+    for reason, tensor in refused.items():
+        with pytest.raises(BufferError, match=reason):
+            aotiny.from_dlpack(tensor)
+    values = aotiny.from_dlpack(numbers.conj().imag.resolve_neg())
+    assert values.tolist() == [-2.0, 4.0]
+    with pytest.raises((BufferError, RuntimeError, ValueError)):
+        aotiny.from_dlpack(torch.empty(3, device="meta"))
+
+
+def test_a_subclass_of_a_torch_tensor_is_asked_itself():
+    torch = pytest.importorskip("torch")
+
+    class Doubled(torch.Tensor):
+        def __dlpack__(self, **arguments):
+            return (2 * self.as_subclass(torch.Tensor)).__dlpack__(**arguments)
+
+    plain = torch.arange(3.0)
+    assert aotiny.from_dlpack(plain.as_subclass(Doubled)).tolist() == [0.0, 2.0, 4.0]
+    weight = torch.nn.Parameter(plain, requires_grad=False)
+    assert aotiny.from_dlpack(weight).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_torch_tensor_lives_as_long_as_its_views():
+    torch = pytest.importorskip("torch")
+    source = torch.arange(6.0).reshape(2, 3)
+    column = aotiny.from_dlpack(source)[:, 1]
+    source.add_(10)
+    del source
+    assert column.tolist() == [11.0, 14.0] and column.strides == (3,)
+
+
+def test_errors_inside_dlpack_methods_are_not_hidden():
+    class Broken:
+        def __init__(self, name, error):
+            self.name, self.error = name, error
+
+        def __dlpack_device__(self):
+            if self.name == "device":
+                raise self.error
+            return 1, 0
+
+        def __dlpack__(self, **arguments):
+            raise self.error
+
+    for name in ("device", "capsule"):
+        for error in (AttributeError("no such thing"), ValueError("wrong"), TypeError("odd")):
+            with pytest.raises(type(error), match=str(error)):
+                aotiny.from_dlpack(Broken(name, error))
+
+
 def test_importing_aotiny_imports_neither_torch_nor_numpy(run_python):
     run_python("import aotiny, sys; assert not {'torch', 'numpy'} & set(sys.modules)")
 

@@ -57,6 +57,19 @@ struct ManagedTensorVersioned {
   TensorInfo tensor;
 };
 
+// The functions that a library puts behind `__dlpack_c_exchange_api__` of its tensor type, from
+// version 1.3 on: what __dlpack__ does without a capsule and without a call of Python. They return
+// 0, or -1 with a Python exception set, and need Python's lock.
+struct ExchangeApi {
+  Version version;
+  ExchangeApi* previous;
+  void* allocate;
+  int (*export_tensor)(void* object, ManagedTensorVersioned** out);
+  void* import_tensor;
+  int (*describe)(void* object, TensorInfo* out);  // borrowed; may be null
+  void* current_stream;
+};
+
 DeviceInfo device_info(Device device);
 
 // A new managed tensor that shares the tensor's storage until its deleter is called, from any

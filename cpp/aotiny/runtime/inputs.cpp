@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
-#include <sstream>
+#include <ostream>
 #include <type_traits>
 
 #include "aotiny/core/device_interface.h"
@@ -14,31 +13,61 @@ namespace {
 
 constexpr int64_t kUnbounded = std::numeric_limits<int64_t>::max();
 
+// The shape that an input takes, for messages; only a failure pays for the text.
+struct Dims {
+  std::span<const Dim> shape;
+};
+
+std::ostream& operator<<(std::ostream& out, Dims dims) {
+  out << "[";
+  const char* separator = "";
+  for (const Dim& dim : dims.shape) {
+    out << std::exchange(separator, ", ");
+    if (dim.name.empty() && dim.min == dim.max) {
+      out << dim.min;
+      continue;
+    }
+    out << dim.name << " (" << dim.min << "..";
+    if (dim.max != kUnbounded) out << dim.max;
+    if (dim.multiple_of != 1) out << ", a multiple of " << dim.multiple_of;
+    if (dim.multiple_of != 1 && dim.offset != 0) out << " plus " << dim.offset;
+    out << ")";
+  }
+  return out << "]";
+}
+
+// The size that a name stands for in a call, and the input that it was first met in.
 struct Bound {
+  const std::string* name;
   int64_t size;
   const std::string* input;
 };
 
 // Fails unless the shape fits; dimensions of the same name must agree through `bound`.
 void check_shape(const TensorSpec& spec, const Tensor& input, const std::string& model,
-                 std::map<std::string, Bound>& bound) {
+                 std::vector<Bound>& bound) {
   require(input.ndim() == static_cast<int64_t>(spec.shape.size()), Status::InvalidArgument, model,
           ": input ", spec.name, " has shape ", Shape{input.sizes()}, ", of ", input.ndim(),
-          " dimensions; it takes ", to_string(spec.shape));
+          " dimensions; it takes ", Dims{spec.shape});
   for (size_t i = 0; i < spec.shape.size(); ++i) {
     const Dim& dim = spec.shape[i];
     const int64_t size = input.sizes()[i];
     require(size >= dim.min && size <= dim.max && (size - dim.offset) % dim.multiple_of == 0,
             Status::InvalidArgument, model, ": input ", spec.name, " has shape ",
             Shape{input.sizes()}, ": size ", size, " in dimension ", i, " does not fit; it takes ",
-            to_string(spec.shape));
+            Dims{spec.shape});
     if (dim.name.empty()) continue;
     const std::string& name = dim.of.empty() ? dim.name : dim.of;
     const int64_t value = dim.of.empty() ? size : (size - dim.offset) / dim.multiple_of;
-    const auto [known, is_new] = bound.try_emplace(name, Bound{value, &spec.name});
-    require(known->second.size == value, Status::InvalidArgument, model, ": ", name, " is ", value,
-            " in input ", spec.name, ", of shape ", Shape{input.sizes()}, ", but ",
-            known->second.size, " in input ", *known->second.input);
+    const auto known =
+        std::ranges::find_if(bound, [&](const Bound& each) { return *each.name == name; });
+    if (known == bound.end()) {
+      bound.push_back({&name, value, &spec.name});
+      continue;
+    }
+    require(known->size == value, Status::InvalidArgument, model, ": ", name, " is ", value,
+            " in input ", spec.name, ", of shape ", Shape{input.sizes()}, ", but ", known->size,
+            " in input ", *known->input);
   }
 }
 
@@ -96,26 +125,6 @@ Tensor with_strides(const TensorSpec& spec, const Tensor& input) {
 
 }  // namespace
 
-std::string to_string(std::span<const Dim> shape) {
-  std::ostringstream text;
-  text << "[";
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const Dim& dim = shape[i];
-    text << (i == 0 ? "" : ", ");
-    if (dim.name.empty() && dim.min == dim.max) {
-      text << dim.min;
-      continue;
-    }
-    text << dim.name << " (" << dim.min << "..";
-    if (dim.max != kUnbounded) text << dim.max;
-    if (dim.multiple_of != 1) text << ", a multiple of " << dim.multiple_of;
-    if (dim.multiple_of != 1 && dim.offset != 0) text << " plus " << dim.offset;
-    text << ")";
-  }
-  text << "]";
-  return text.str();
-}
-
 void check_device(const Tensor& input, const std::string& name, Device device,
                   const std::string& model) {
   if (input.device() == device) return;
@@ -131,8 +140,9 @@ std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
                                    Device device) {
   require(inputs.size() == specs.size(), Status::InvalidArgument, model, " takes ", specs.size(),
           " inputs, got ", inputs.size());
-  std::map<std::string, Bound> bound;
+  std::vector<Bound> bound;
   std::vector<Tensor> prepared;
+  prepared.reserve(inputs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     const TensorSpec& spec = specs[i];
     const Tensor& input = inputs[i];

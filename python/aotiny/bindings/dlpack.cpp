@@ -5,6 +5,7 @@
 
 #include "aotiny/core/device_interface.h"
 #include "aotiny/core/dlpack.h"
+#include "dlpack_exchange.h"
 
 namespace aotiny::bindings {
 namespace {
@@ -66,11 +67,38 @@ PyTensor from_capsule(const py::object& capsule, const char* what, bool& copied)
                        ": __dlpack__ returned something that is not an unused DLPack capsule");
 }
 
+// Interned once, never released: a call by C strings makes new ones each time.
+struct Names {
+  PyObject* dlpack = PyUnicode_InternFromString("__dlpack__");
+  PyObject* device = PyUnicode_InternFromString("__dlpack_device__");
+  PyObject* version =
+      py::make_tuple(dlpack::kVersion.major, dlpack::kVersion.minor).release().ptr();
+  PyObject* with_version = py::make_tuple("max_version").release().ptr();
+  PyObject* with_both = py::make_tuple("max_version", "stream").release().ptr();
+  PyObject* with_stream = py::make_tuple("stream").release().ptr();
+};
+
+const Names& names() {
+  static const Names interned;
+  return interned;
+}
+
+// Calls a method of `arguments[0]` with the others, named by `keywords`. May be null, with a Python
+// exception set.
+template <size_t kCount>
+py::object call_method(PyObject* name, PyObject* const (&arguments)[kCount], PyObject* keywords) {
+  return py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(name, arguments, 1, keywords));
+}
+
 // For a producer of CUDA memory, the stream that it shall make wait, in the standard's numbers.
 std::optional<int64_t> consumer_stream(py::handle object) {
-  if (!py::hasattr(object, "__dlpack_device__")) return std::nullopt;
-  const auto [type, index] =
-      py::cast<std::pair<int32_t, int32_t>>(object.attr("__dlpack_device__")());
+  const py::object where = call_method(names().device, {object.ptr()}, nullptr);
+  if (!where) {
+    py::error_already_set error;
+    if (py::hasattr(object, names().device)) throw error;
+    return std::nullopt;
+  }
+  const auto [type, index] = py::cast<std::pair<int32_t, int32_t>>(where);
   if (type != dlpack::kCudaDevice) return std::nullopt;
   const Device device = device_from_codes(static_cast<int32_t>(DeviceType::CUDA), index);
   void* stream = device_interface(device.type).current_stream(device);
@@ -79,17 +107,19 @@ std::optional<int64_t> consumer_stream(py::handle object) {
 
 // Calls obj.__dlpack__, first as DLPack 1.x consumers do, then as older producers understand.
 py::object request_capsule(py::handle object) {
-  const py::object method = object.attr("__dlpack__");
-  py::dict arguments;
-  if (const auto stream = consumer_stream(object)) arguments["stream"] = *stream;
-  try {
-    return method(
-        py::arg("max_version") = py::make_tuple(dlpack::kVersion.major, dlpack::kVersion.minor),
-        **arguments);
-  } catch (py::error_already_set& error) {
-    if (!error.matches(PyExc_TypeError)) throw;
+  const Names& n = names();
+  const auto stream = consumer_stream(object);
+  const py::object number = stream ? py::object(py::int_(*stream)) : py::none();
+  PyObject* self = object.ptr();
+  py::object capsule = stream ? call_method(n.dlpack, {self, n.version, number.ptr()}, n.with_both)
+                              : call_method(n.dlpack, {self, n.version}, n.with_version);
+  if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError) != 0) {
+    PyErr_Clear();
+    capsule = stream ? call_method(n.dlpack, {self, number.ptr()}, n.with_stream)
+                     : call_method(n.dlpack, {self}, nullptr);
   }
-  return method(**arguments);
+  if (!capsule) throw py::error_already_set();
+  return capsule;
 }
 
 // --- the buffer protocol ----------------------------------------------------------------------
@@ -278,8 +308,10 @@ py::tuple dlpack_device(const PyTensor& self) {
 PyTensor import_object(py::handle object, const char* what, std::optional<bool> copy) {
   PyTensor result;
   if (py::isinstance<PyTensor>(object)) {
-    result = py::cast<PyTensor>(object);
-  } else if (py::hasattr(object, "__dlpack__")) {
+    result = py::cast<const PyTensor&>(object);
+  } else if (auto found = import_by_exchange(object, what)) {
+    result = std::move(*found);
+  } else if (py::hasattr(object, names().dlpack)) {
     bool copied = false;
     try {
       result = from_capsule(request_capsule(object), what, copied);

@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
-#include <set>
+#include <algorithm>
 
 #include "aotiny/runtime/inputs.h"
 #include "aotiny/runtime/inspect.h"
@@ -28,12 +28,13 @@ std::unique_ptr<Model> load(const std::filesystem::path& path, const std::string
 // other code gets a copy. Outputs that share it are read-only too.
 py::tuple run(Model& model, const py::args& args) {
   std::vector<Tensor> inputs;
-  std::set<const Storage*> readonly;
+  inputs.reserve(args.size());
+  std::vector<const Storage*> readonly;
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string what = "input " + std::to_string(i);
     PyTensor input = import_object(args[i], what.c_str(), std::nullopt);
     if (input.readonly && !model.manifest()) input = {input.tensor.clone(), false};
-    if (input.readonly) readonly.insert(input.tensor.storage().get());
+    if (input.readonly) readonly.push_back(input.tensor.storage().get());
     inputs.push_back(std::move(input.tensor));
   }
   std::vector<Tensor> outputs;
@@ -47,7 +48,7 @@ py::tuple run(Model& model, const py::args& args) {
       results[i] = py::none();
       continue;
     }
-    const bool shares = readonly.count(outputs[i].storage().get()) != 0;
+    const bool shares = std::ranges::count(readonly, outputs[i].storage().get()) != 0;
     results[i] = py::cast(PyTensor{std::move(outputs[i]), shares});
   }
   return results;
