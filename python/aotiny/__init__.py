@@ -8,6 +8,7 @@
 Importing aotiny imports neither torch nor numpy; `aotiny.export` needs torch when it is called.
 """
 
+from . import _openmp as _openmp  # before anything else loads _core
 from . import cuda
 from ._core import (
     CoalescedInt4,
@@ -31,6 +32,7 @@ from ._core import (
     exact_int4_plain_mm,
     exact_int5_plain_mm,
     from_dlpack,
+    get_num_threads,
     inspect,
     int4_plain_mm,
     int6_plain_mm,
@@ -39,6 +41,7 @@ from ._core import (
     matmul,
     pack_tiles,
     quantize,
+    set_num_threads,
     stack,
     weight_int4pack_mm,
 )
@@ -76,6 +79,7 @@ __all__ = [
     "exact_int5_plain_mm",
     "export",
     "from_dlpack",
+    "get_num_threads",
     "inspect",
     "int4_plain_mm",
     "int6_plain_mm",
@@ -87,6 +91,7 @@ __all__ = [
     "pack_tiles",
     "quantize",
     "save_file",
+    "set_num_threads",
     "stack",
     "weight_int4pack_mm",
 ]

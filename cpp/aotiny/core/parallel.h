@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <exception>
 
+#include "aotiny/core/threads.h"
+
 namespace aotiny {
 
-inline int max_threads() noexcept { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+inline int max_threads() noexcept { return omp_in_parallel() ? 1 : num_threads(); }
 
 // Calls body(begin, end) on pieces of 0..count, each of at least `grain` (but the last) and at most
 // one a thread. Small loops, and loops inside a parallel region, run on the calling thread. The

@@ -7,6 +7,7 @@
 #include "aotiny/abi/aotiny.h"
 #include "aotiny/core/allocator.h"
 #include "aotiny/core/device_interface.h"
+#include "aotiny/core/threads.h"
 #include "aotiny/runtime/inspect.h"
 #include "aotiny/runtime/model.h"
 #include "aotiny/shims/handle.h"
@@ -176,4 +177,12 @@ int32_t aotiny_allocator_stats(const char* device, AotinyAllocatorStats* ret_sta
     target = {stats.allocated_bytes, stats.peak_allocated_bytes, stats.reserved_bytes,
               stats.num_allocations, stats.num_system_allocations};
   });
+}
+
+int32_t aotiny_set_num_threads(int64_t count) {
+  return guarded([&] { set_num_threads(count); });
+}
+
+int32_t aotiny_num_threads(int64_t* ret_count) {
+  return guarded([&] { out(ret_count, "ret_count") = num_threads(); });
 }

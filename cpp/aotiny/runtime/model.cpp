@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "aotiny/core/threads.h"
 #include "aotiny/runtime/inputs.h"
 
 namespace aotiny {
@@ -9,12 +10,24 @@ namespace {
 
 constexpr uintptr_t kWeightAlignment = 64;
 
+class Turn {
+ public:
+  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
+  ~Turn() { turns_.release(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::counting_semaphore<>& turns_;
+};
+
 }  // namespace
 
 Model::Model(const std::string& path, const ModelOptions& options)
     : Model(std::make_shared<Program>(path, options)) {}
 
-Model::Model(std::shared_ptr<Program> program) : program_(std::move(program)) {
+Model::Model(std::shared_ptr<Program> program)
+    : program_(std::move(program)), turns_(program_->options.num_models) {
   const Program& p = *program_;
   container_ = std::make_unique<Container>(p.library, p.name, device(), p.options.num_models);
   if (p.manifest) {
@@ -155,7 +168,11 @@ std::vector<Tensor> Model::run(std::span<const Tensor> inputs) {
       prepared.push_back(inputs[i].contiguous());
     }
   }
-  return runner_ ? runner_->run(prepared) : container_->run(prepared);
+  if (runner_) return runner_->run(prepared);
+  // Who waits for another run of this model must not count as a run that needs threads.
+  const Turn turn(turns_);
+  const ThreadShare share;
+  return container_->run(prepared);
 }
 
 }  // namespace aotiny

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <span>
 #include <string>
 #include <vector>
@@ -67,6 +68,7 @@ class Model {
   std::unique_ptr<DeviceWeights> own_;  // on a device: those that runs change
   std::unique_ptr<Container> container_;
   std::unique_ptr<DeviceRunner> runner_;  // null on the CPU
+  std::counting_semaphore<> turns_;       // for runs on the CPU: as many as there are models
 };
 
 }  // namespace aotiny

@@ -4,6 +4,7 @@
 
 #include "aotiny/core/allocator.h"
 #include "aotiny/core/device_interface.h"
+#include "aotiny/core/threads.h"
 #include "aotiny/runtime/requirements.h"
 
 namespace aotiny {
@@ -46,6 +47,7 @@ Program::Program(const std::string& path, const ModelOptions& given)
       name(package->models().size() == 1 ? path : path + " (" + part.name + ")") {
   const Device device = options.device;
   check_options(options);
+  find_processors();
   allocator(device.type);  // fails for a device that has no library here
   if (package->manifest()) manifest = parse_manifest(*package->manifest(), path);
   refuse_proxy_operators(name, part.proxy_operators);

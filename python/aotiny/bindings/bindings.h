@@ -12,6 +12,7 @@ namespace py = pybind11;
 
 void register_error(py::module_& module);     // aotiny.Error
 void register_tensor(py::module_& module);    // aotiny.Tensor, DLPack, allocator statistics
+void register_threads(py::module_& module);   // set_num_threads, get_num_threads
 void register_cuda(py::module_& module);      // what aotiny.cuda is made of
 void register_model(py::module_& module);     // aotiny.Model, inspect
 void register_weight(py::module_& module);    // Weight and its types

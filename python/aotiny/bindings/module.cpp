@@ -4,6 +4,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "The native part of aotiny";
   aotiny::bindings::register_error(module);
   aotiny::bindings::register_tensor(module);
+  aotiny::bindings::register_threads(module);
   aotiny::bindings::register_cuda(module);
   aotiny::bindings::register_model(module);
   aotiny::bindings::register_weight(module);
