@@ -26,7 +26,8 @@ from gpu_timing import captured, time_calls
 from matmul_cells import (
     ACTIVATIONS,
     BOUNDS,
-    FORMATS,
+    GPU_FORMATS,
+    GPU_PEERS,
     PEERS,
     QUICK_ROWS,
     QUICK_SHAPES,
@@ -182,7 +183,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer shapes and rows")
     parser.add_argument("--shape", nargs="+", default=[], metavar="N,K")
     parser.add_argument("--m", nargs="+", type=int, help="rows of x")
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--format", nargs="+", choices=GPU_FORMATS, default=GPU_FORMATS)
     parser.add_argument("--activation", nargs="+", choices=ACTIVATIONS, default=["default"])
     parser.add_argument("--no-peers", action="store_true", help="without torch's products")
     parser.add_argument("--json", action="store_true", help="print data instead of tables")
@@ -210,7 +211,11 @@ def main() -> None:
     rates = measured_rates(stream)
     cells = list(
         chosen_cells(
-            options.shapes, options.m, options.format, options.activation, not options.no_peers
+            options.shapes,
+            options.m,
+            options.format,
+            options.activation,
+            [] if options.no_peers else GPU_PEERS,
         )
     )
     rows, failures = measure_all(cells, rates, stream)

@@ -1,4 +1,5 @@
-"""What bench_matmul.py measures: shapes, formats, peers, and the least time of a product.
+"""What bench_matmul.py and bench_matmul_cpu.py measure: shapes, formats, peers, and the
+least time of a product.
 
 A cell is one product, y [M, N] = x [M, K] Wᵀ, by one contestant: a format of aotiny's or a peer.
 """
@@ -36,31 +37,45 @@ class Format:
     has_int8: bool
     peers: tuple[str, ...]
 
+    def fits(self, k: int) -> bool:
+        """Whether k is a multiple of what the format takes together, a super-block of 256 or 32."""
+        return k % (256 if self.variant == "C" or self.type == "ExactInt4" else 32) == 0
+
 
 @dataclass(frozen=True)
 class Peer:
-    """torch's product: in bf16, or with the weight of a format of aotiny's that it can read too."""
+    """torch's product: in bf16 or fp32, with the weight of a format of aotiny's that it can read
+    too, or with one that torch packs for the processor."""
 
-    weight: str | None
+    weight: str
     max_m: int | None
 
 
+_DENSE = ("torch-bf16", "torch-fp32")
+_INT4 = (*_DENSE, "torch-int4-32", "torch-int4pack-32")
 FORMATS = {
-    "CoalescedInt4": Format("CoalescedInt4", "C", 32, True, ("torch-bf16", "torch-int4-32")),
-    "ExactInt4": Format("ExactInt4", "", 32, True, ("torch-bf16", "torch-int4-32")),
-    "PlanarInt6": Format("PlanarInt6", "C", 16, True, ("torch-bf16",)),
-    "Int8": Format("Int8", "A", 32, True, ("torch-bf16",)),
-    "Int4TilePacked-32": Format("Int4TilePacked", "8", 32, False, ("torch-bf16", "torch-int4-32")),
-    "Int4TilePacked-128": Format(
-        "Int4TilePacked", "8", 128, False, ("torch-bf16", "torch-int4-128")
-    ),
+    "CoalescedInt4": Format("CoalescedInt4", "C", 32, True, _INT4),
+    "CoalescedInt4-A": Format("CoalescedInt4", "A", 32, True, _INT4),
+    "ExactInt4": Format("ExactInt4", "", 32, True, _INT4),
+    "PlanarInt6": Format("PlanarInt6", "C", 16, True, _DENSE),
+    "PlanarInt6-A": Format("PlanarInt6", "A", 16, True, _DENSE),
+    "Int8": Format("Int8", "A", 32, True, _DENSE),
+    "Int4TilePacked-32": Format("Int4TilePacked", "8", 32, False, _INT4),
+    "Int4TilePacked-128": Format("Int4TilePacked", "8", 128, False, (*_DENSE, "torch-int4-128")),
 }
 PEERS = {
-    "torch-bf16": Peer(None, None),
+    "torch-bf16": Peer("bf16", None),
+    "torch-fp32": Peer("fp32", None),
     # Beyond 128 rows it takes longer still, and nobody would call it.
     "torch-int4-32": Peer("Int4TilePacked-32", 128),
     "torch-int4-128": Peer("Int4TilePacked-128", 128),
+    "torch-int4pack-32": Peer("int4pack-32", None),
 }
+
+GPU_FORMATS = [name for name in FORMATS if not name.endswith("-A")]
+GPU_PEERS = ["torch-bf16", "torch-int4-32", "torch-int4-128"]
+CPU_FORMATS = [name for name in FORMATS if name != "Int4TilePacked-128"]
+CPU_PEERS = ["torch-bf16", "torch-fp32", "torch-int4pack-32"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +88,8 @@ class Cell:
 
     @property
     def weight(self) -> str:
-        """The format of the weight; "bf16" for a dense one."""
-        return PEERS[self.name].weight or "bf16" if self.name in PEERS else self.name
+        """The format of the weight; "bf16" or "fp32" for a dense one."""
+        return PEERS[self.name].weight if self.name in PEERS else self.name
 
     @property
     def arithmetic(self) -> str:
@@ -88,14 +103,15 @@ def chosen_cells(
     rows: Sequence[int],
     formats: Sequence[str],
     activations: Sequence[str] = ("default",),
-    with_peers: bool = True,
+    peers: Sequence[str] = tuple(GPU_PEERS),
 ) -> Iterator[Cell]:
-    """The cells in the order of measuring: those with the same weight come together."""
-    wanted = {peer for name in formats for peer in FORMATS[name].peers} if with_peers else set()
-    peers = [name for name in PEERS if name in wanted]
+    """The cells in the order of measuring: those with the same weight come together. Of the peers,
+    those that one of the formats has."""
+    wanted = {peer for name in formats for peer in FORMATS[name].peers}
+    peers = [name for name in peers if name in wanted]
     for n, k in shapes:
         # A peer comes after the format whose weight it shares.
-        contestants = [(name, "native") for name in peers if PEERS[name].weight is None]
+        contestants = [(name, "native") for name in peers if PEERS[name].weight not in FORMATS]
         for weight in FORMATS:
             if weight in formats:
                 for activation in activations:
@@ -126,14 +142,14 @@ def floor_us(row: dict, rates: dict) -> float:
     writing its output takes, each once, and of what its operations take.
 
     row has m, n, k, weight_bytes and arithmetic; rates has read_bytes_per_s and, for each
-    arithmetic, operations_per_s.
+    arithmetic, operations_per_s. Without the latter reading alone counts.
     """
     m, n, k = row["m"], row["n"], row["k"]
     nbytes = row["weight_bytes"] + 2 * m * k + 2 * m * n
-    seconds = max(
-        nbytes / rates["read_bytes_per_s"],
-        2 * m * n * k / rates["operations_per_s"][row["arithmetic"]],
-    )
+    seconds = nbytes / rates["read_bytes_per_s"]
+    if "operations_per_s" in rates:
+        rate = rates["operations_per_s"][row["arithmetic"]]
+        seconds = max(seconds, 2 * m * n * k / rate)
     return seconds * 1e6
 
 

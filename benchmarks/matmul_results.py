@@ -26,22 +26,30 @@ BEGIN, END = "<!-- figures: benchmarks/matmul_results.py -->", "<!-- end of figu
 TICKS = {4**i for i in range(7)}  # on the axis of M
 NAMES = {
     "torch-bf16": "torch bf16",
+    "torch-fp32": "torch fp32",
     "torch-int4-32": "torch int4 g32",
     "torch-int4-128": "torch int4 g128",
+    "torch-int4pack-32": "torch int4 g32",
     "CoalescedInt4": "CoalescedInt4 C",
+    "CoalescedInt4-A": "CoalescedInt4 A",
     "ExactInt4": "ExactInt4",
     "PlanarInt6": "PlanarInt6 C",
+    "PlanarInt6-A": "PlanarInt6 A",
     "Int8": "Int8",
     "Int4TilePacked-32": "Int4TilePacked g32",
     "Int4TilePacked-128": "Int4TilePacked g128",
 }
 COLORS = {
     "torch-bf16": "#333333",
+    "torch-fp32": "#777777",
     "torch-int4-32": "#999999",
     "torch-int4-128": "#c4c4c4",
+    "torch-int4pack-32": "#999999",
     "CoalescedInt4": "#2f6f9f",
+    "CoalescedInt4-A": "#94b8d1",
     "ExactInt4": "#62a6c9",
     "PlanarInt6": "#b5542a",
+    "PlanarInt6-A": "#daaa95",
     "Int8": "#6b8e3d",
     "Int4TilePacked-32": "#7b4f9d",
     "Int4TilePacked-128": "#b28bd0",
@@ -136,17 +144,20 @@ def all_tables(data: dict | None) -> str:
     return "\n\n".join(parts)
 
 
+def between_marks(page: str, pictures: str, tables: str, begin: str = BEGIN) -> str:
+    """The page with that between its marks; nothing if there are no tables."""
+    before, rest = page.split(begin)
+    inside = f"{pictures}\n\n{tables}\n" if tables else ""
+    return f"{before}{begin}\n{inside}{END}{rest.split(END)[1]}"
+
+
 def with_figures(page: str, data: dict | None) -> str:
     """The page with what stands between its marks made from the data."""
-    before, rest = page.split(BEGIN)
-    inside = all_tables(data)
-    if data is not None:
-        pictures = (
-            f"![time against M, by shape]({SWEEP.name})\n\n"
-            f"![operations a second against operations a byte]({ROOFLINE.name})"
-        )
-        inside = f"{pictures}\n\n{inside}\n"
-    return f"{before}{BEGIN}\n{inside}{END}{rest.split(END)[1]}"
+    pictures = (
+        f"![time against M, by shape]({SWEEP.name})\n\n"
+        f"![operations a second against operations a byte]({ROOFLINE.name})"
+    )
+    return between_marks(page, pictures, all_tables(data))
 
 
 def pyplot():
@@ -182,23 +193,29 @@ def line_style(column: tuple[str, str]) -> dict:
 
 
 def draw_sweep(data: dict, path: Path) -> None:
-    """Time against M, a panel for each shape; the thin line is the lowest floor of its cells."""
+    """Time against M, a panel for each shape."""
+    panels = [(f"{n} x {k}", rows, data["rates"]) for (n, k), rows in shapes(data).items()]
+    draw_panels(panels, path)
+
+
+def draw_panels(panels: list[tuple[str, list[dict], dict]], path: Path) -> None:
+    """Time against M, a panel for each (title, rows, rates); the thin line is the lowest floor of
+    its cells."""
     plt = pyplot()
-    panels = shapes(data)
     figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 4.4), squeeze=False)
-    for axis, ((n, k), rows) in zip(axes[0], panels.items(), strict=True):
+    for axis, (title, rows, rates) in zip(axes[0], panels, strict=True):
         for column, cells in curves(rows):
             axis.plot([c["m"] for c in cells], [c["us"] for c in cells], **line_style(column))
         floors = {}
         for row in rows:
-            floors[row["m"]] = min(floors.get(row["m"], float("inf")), floor_us(row, data["rates"]))
+            floors[row["m"]] = min(floors.get(row["m"], float("inf")), floor_us(row, rates))
         least = sorted(floors.items())
         axis.plot(*zip(*least, strict=True), color="#000000", linewidth=0.7, label="lowest floor")
         axis.set(xscale="log", yscale="log")
         axis.set_xticks([m for m, _ in least if m in TICKS])
         axis.xaxis.set_major_formatter("{x:.0f}")
         axis.minorticks_off()
-        axis.set_title(f"{n} x {k}", fontsize=10)
+        axis.set_title(title, fontsize=10)
         axis.set_xlabel("M", fontsize=9)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)

@@ -15,6 +15,7 @@ MAGNITUDES = {
     "scale_step": 1e-4,
     "scales_and_zeros": 1e-2,
     "steps": 1e-4,
+    "zero": 7.5,
     "zero_point_step": 0.06,
 }
 

@@ -81,7 +81,7 @@ def test_the_scripts_parts_need_neither_torch_nor_aotiny():
 
 
 def test_all_cells(cells):
-    chosen = list(cells.chosen_cells(cells.SHAPES, cells.ROWS, list(cells.FORMATS)))
+    chosen = list(cells.chosen_cells(cells.SHAPES, cells.ROWS, cells.GPU_FORMATS))
     assert len(set(chosen)) == len(chosen)
     # Four shapes; six formats and cuBLAS at every M, torch's int4 in two group sizes up to 128.
     assert len(chosen) == 4 * (7 * 15 + 2 * 10)
@@ -105,13 +105,13 @@ def test_chosen_cells(cells):
         ("PlanarInt6", "default", 1),
         ("PlanarInt6", "default", 256),
     ]
-    assert names(["Int4TilePacked-128"], with_peers=False) == [
+    assert names(["Int4TilePacked-128"], peers=[]) == [
         ("Int4TilePacked-128", "default", 1),
         ("Int4TilePacked-128", "default", 256),
     ]
     # A format's peer comes along although nobody asked for the weight that it takes.
     assert ("torch-int4-32", "native", 1) in names(["ExactInt4"])
-    both = names(["Int8", "Int4TilePacked-32"], activations=["int8", "native"], with_peers=False)
+    both = names(["Int8", "Int4TilePacked-32"], activations=["int8", "native"], peers=[])
     assert both == [
         ("Int8", "int8", 1),
         ("Int8", "int8", 256),
