@@ -56,9 +56,9 @@ inline Weight random_stack(FormatId format, int64_t batch, int64_t n, int64_t k,
 
 // The same tensor, but it says of itself to be on a GPU: for checks of arguments where there is
 // none. Nothing may read it.
-inline Tensor as_if_on_gpu(const Tensor& tensor) {
+inline Tensor as_if_on_gpu(const Tensor& tensor, int index = 0) {
   return Tensor::from_blob(tensor.raw_data(), tensor.sizes(), tensor.strides(), 0, tensor.dtype(),
-                           gpu());
+                           gpu(index));
 }
 
 inline Weight as_if_on_gpu(const Weight& weight) {

@@ -59,6 +59,22 @@ inline void expect_the_cpus_tensors_refused(const PlainMmCall& call, const Weigh
                          random_tensor({2, weight.k()}, 1), weight.planes(), weight.group_size());
 }
 
+// self on another GPU than the weight, and a plane on another than the others.
+inline void expect_mixed_devices_refused(const PlainMmCall& call, const Weight& weight) {
+  const auto refused = [&](const std::string& text, const Tensor& self,
+                           const std::vector<Tensor>& planes) {
+    expect_product_refused(Status::InvalidArgument, text, call, self, planes, weight.group_size());
+  };
+  const Tensor x = random_tensor({2, weight.k()}, 1);
+  const std::vector<Tensor> planes = as_if_on_gpu(weight).planes();
+  refused("is on cuda:1, the weight on cuda:0", as_if_on_gpu(x, 1), planes);
+  for (size_t i = 0; i < planes.size(); ++i) {
+    std::vector<Tensor> mixed = planes;
+    mixed[i] = as_if_on_gpu(weight.planes()[i], 1);
+    refused("cuda:1", as_if_on_gpu(x), mixed);
+  }
+}
+
 // Another dtype in any plane.
 inline void expect_wrong_dtypes_refused(const PlainMmCall& call, const Weight& weight) {
   const Tensor x = random_tensor({2, weight.k()}, 1);
@@ -198,6 +214,7 @@ TYPED_TEST_P(CudaPlainMmArguments, AreCheckedWithoutAGpu) {
     expect_nulls_refused(TypeParam::call, plain_weight(format));
     expect_wrong_dtypes_refused(TypeParam::call, plain_weight(format));
     expect_the_cpus_tensors_refused(TypeParam::call, plain_weight(format));
+    expect_mixed_devices_refused(TypeParam::call, plain_weight(format));
   }
 }
 

@@ -19,7 +19,7 @@ TEST(CudaBaddbmmOutArguments, WhatDoesNotFitIsRefused) {
   Tensor a = pretended({2, 3, 4}), b = pretended({2, 4, 5}), out = pretended({2, 3, 5});
   Tensor three = pretended({3, 4, 5}), deep = pretended({1, 2, 3, 5}), wrong = pretended({4});
   Tensor half = pretended({5}, DType::Float16), bias = pretended({5}), flat = pretended({3, 4});
-  Tensor host = filled({5}, 1);
+  Tensor host = filled({5}, 1), other = pretended({2, 4, 5}, DType::Float32, 1);
   expect_refused(aoti_torch_cuda_baddbmm_out(nullptr, handle(bias), handle(a), handle(b), 1, 1),
                  Status::InvalidArgument, "out is null");
   expect_refused(aoti_torch_cuda_baddbmm_out(handle(out), nullptr, handle(a), handle(b), 1, 1),
@@ -30,6 +30,8 @@ TEST(CudaBaddbmmOutArguments, WhatDoesNotFitIsRefused) {
                  Status::InvalidArgument, "batch2 is null");
   expect_refused(baddbmm(out, host, a, b), Status::InvalidArgument,
                  "self is on cpu, and out is on cuda:0");
+  expect_refused(baddbmm(out, bias, a, other), Status::InvalidArgument,
+                 "batch2 is on cuda:1, and out is on cuda:0");
   expect_refused(baddbmm(out, bias, a, three), Status::InvalidArgument,
                  "batch1 2, batch2 3, out 2");
   expect_refused(baddbmm(out, bias, flat, b), Status::InvalidArgument, "batch1 has 2 dimensions");

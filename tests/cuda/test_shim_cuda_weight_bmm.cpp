@@ -28,7 +28,7 @@ TEST(CudaWeightBmmArguments, BadOnesAreRefused) {
   const WeightHandles w(as_if_on_gpu(weight)), cpu_w(weight), single_w(as_if_on_gpu(single));
   const Tensor values = testing::tensor_of(gaussian(3 * kK, 9), {3, 1, kK});
   const Handle three(as_if_on_gpu(values)), two(as_if_on_gpu(values.slice(0, 0, 2)));
-  const Handle cpu_x(values.slice(0, 0, 2));
+  const Handle cpu_x(values.slice(0, 0, 2)), elsewhere(as_if_on_gpu(values.slice(0, 0, 2), 1));
   const Handle flat(as_if_on_gpu(values.select(1, 0)));
   const auto refused = [](const std::string& text, AtenTensorHandle x, const WeightHandles& h) {
     expect_refused_with_null(kInvalid, text, [&](Ret ret) { return bmm_of(x, h, ret); });
@@ -37,6 +37,7 @@ TEST(CudaWeightBmmArguments, BadOnesAreRefused) {
   refused("x is null", nullptr, w);
   refused("x is on cpu, not on a CUDA device", cpu_x, w);
   refused("qdata is on cpu, not on a CUDA device", two, cpu_w);
+  refused("x is on cuda:1, the weight on cuda:0", elsewhere, w);
   refused("[3, 1, 256], not [B = 2", three, w);
   refused("[3, 256]", flat, w);
   refused("[24, 256]", two, single_w);
