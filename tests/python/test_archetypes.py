@@ -34,6 +34,7 @@ def user_library(tmp_path_factory) -> Path:
             "-shared",
             "-fPIC",
             "-O1",
+            "-Wl,-soname,libaxpy.so",  # a path has to be short
             f"-I{prefix}/include",
             source,
             "-o",
