@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from aotiny.exporter import export as export_module  # noqa: E402
 from aotiny.exporter.device import choose_device, is_on, move, moved_inputs  # noqa: E402
 from aotiny.exporter.index_range import index_ranges  # noqa: E402
 from aotiny.exporter.manifest import Dimensions, describe, mutated_buffers  # noqa: E402
+from aotiny.exporter.manifest import _constants as constants_of  # noqa: E402
 from aotiny.exporter.progress import Progress  # noqa: E402
 from aotiny.exporter.target import TARGETS, choose_target  # noqa: E402
 from aotiny.exporter.weights import planes_to_buffers, shared_copy  # noqa: E402
@@ -312,6 +314,25 @@ def test_bad_arguments_leave_nothing_behind(change, error, text, tmp_path, monke
 def test_cuda_without_a_gpu_says_so(tmp_path):
     with pytest.raises(ValueError, match=r"exporting for cuda:1 needs a GPU, and torch .* none"):
         aotiny.export(Plain(), (torch.ones(3),), tmp_path / "a.pt2", device="cuda:1")
+
+
+def test_constants_on_the_cpu_are_said_to_be_there():
+    source = {"fqn": torch.ones(3)}
+    program = SimpleNamespace(state_dict={}, constants=source)
+    entry = {"name": "n", "fqn": "fqn", "dtype": "float32", "device": "cpu", "shape": [3],
+             "strides": [1], "bytes": 64}  # fmt: skip
+    package = SimpleNamespace(constants=[entry])
+    cuda = torch.device("cuda", 0)
+    (described,) = constants_of(program, package, set(), cuda)
+    assert described["device"] == "cpu" and described["mutable"] is False
+    (described,) = constants_of(program, package, {"fqn"}, torch.device("cpu"))
+    assert "device" not in described and described["mutable"] is True
+    entry["device"] = "cuda"
+    with pytest.raises(RuntimeError, match="'fqn' was compiled for cuda, but is on cpu"):
+        constants_of(program, package, set(), cuda)
+    source["fqn"] = torch.ones(3, device="meta")
+    with pytest.raises(ValueError, match="'fqn' is on meta, the package for cuda:0"):
+        constants_of(program, package, set(), cuda)
 
 
 def test_module_and_inputs_are_on_one_device():

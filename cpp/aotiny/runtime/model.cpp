@@ -1,6 +1,6 @@
 #include "aotiny/runtime/model.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "aotiny/core/threads.h"
 #include "aotiny/runtime/inputs.h"
@@ -66,6 +66,14 @@ void Model::load_constants() {
     container_->copy_constants(p.package->file().bytes().data() + weights.offset);
   } else if (device().type == DeviceType::CPU) {
     use_mapped(weights);
+  } else if (std::ranges::any_of(p.manifest->constants, [](const ConstantSpec& spec) {
+               return spec.device == DeviceType::CPU;
+             })) {
+    // Before torch 2.13 a model takes no tensors on the CPU; what it loads itself it puts there.
+    for (const Container::Constant& constant : constants()) {
+      if (!constant.folded) described(constant);
+    }
+    container_->copy_constants(p.package->file().bytes().data() + weights.offset);
   } else {
     use_on_device(weights);
   }
@@ -110,7 +118,7 @@ void Model::use_mapped(const ZipEntry& weights) {
 }
 
 // Constants that no run changes are one copy for all models and instances that have the same; those
-// that runs change are the instance's own. A few may be wanted on the CPU.
+// that runs change are the instance's own.
 void Model::use_on_device(const ZipEntry& weights) {
   Program& p = *program_;
   const Bytes blob = p.package->file().bytes().subspan(weights.offset, weights.size);
@@ -125,14 +133,8 @@ void Model::use_on_device(const ZipEntry& weights) {
   for (const Container::Constant& constant : constants()) {
     if (constant.folded) continue;
     const ConstantSpec& spec = described(constant);
-    if (spec.device == DeviceType::CPU) {
-      const Tensor copy = Tensor::empty_strided(spec.shape, spec.strides, spec.dtype);
-      std::memcpy(copy.raw_data(), blob.data() + offset, copy.storage()->nbytes());
-      tensors.emplace_back(constant.name, copy);
-    } else {
-      (spec.is_mutable ? changing : fixed)
-          .push_back({constant.name, spec, {offset, constant.nbytes}});
-    }
+    (spec.is_mutable ? changing : fixed)
+        .push_back({constant.name, spec, {offset, constant.nbytes}});
     offset += constant.nbytes;
   }
   const auto ranges_of = [](const std::vector<Constant>& list) {

@@ -222,13 +222,19 @@ def _constants(
                     f"constant {entry['fqn']!r} was compiled as {entry['dtype']}{entry['shape']}, "
                     f"but is {expected[0]}{expected[1]}"
                 )
-            if source.device != device:
-                # The code that loads them has no place for this: it puts all on one device.
+            # Torch knows two places: the model's device and the CPU.
+            if source.device not in (device, torch.device("cpu")):
                 raise ValueError(
-                    f"constant {entry['fqn']!r} is on {source.device}, the package for {device}: "
-                    "make it a buffer, or make it with device="
+                    f"constant {entry['fqn']!r} is on {source.device}, the package for {device}"
+                )
+            if entry["device"] != source.device.type:
+                raise RuntimeError(
+                    f"constant {entry['fqn']!r} was compiled for {entry['device']}, "
+                    f"but is on {source.device}"
                 )
         described = {key: value for key, value in entry.items() if key != "bytes"}
+        if entry["device"] == device.type:  # what is said of the package
+            del described["device"]
         constants.append({**described, "mutable": entry["fqn"] in mutated})
     return constants
 

@@ -9,6 +9,7 @@ MANIFEST = "extra/aotiny.json"
 
 _CONSTANT = re.compile(r"constants_info_\[(\d+)\]\.(\w+) = (.*);")
 _DTYPE = re.compile(r"cached_torch_dtype_(\w+)")
+_DEVICE = re.compile(r"cached_torch_device_type_(\w+)")
 _INPUT = re.compile(r"inputs_info_\[(\d+)\]\.name = ")
 _OUTPUT = re.compile(r"outputs_info_\[(\d+)\]\.name = ")
 _INTEGER = re.compile(r"-?\d+")
@@ -62,11 +63,17 @@ def _constants(wrapper: str) -> list[dict]:
         dtype = _DTYPE.fullmatch(entry["dtype"])
         if not dtype:
             raise RuntimeError(f"constant {index} has a dtype that reads {entry['dtype']!r}")
+        device = _DEVICE.fullmatch(entry["device_type"])
+        if not device:
+            raise RuntimeError(
+                f"constant {index} is on a device that reads {entry['device_type']!r}"
+            )
         constants.append(
             {
                 "name": json.loads(entry["name"]),
                 "fqn": json.loads(entry["original_fqn"]),
                 "dtype": dtype.group(1),
+                "device": device.group(1),
                 "shape": _integers(entry["shape"]),
                 "strides": _integers(entry["stride"]),
                 "bytes": int(entry["data_size"]),
