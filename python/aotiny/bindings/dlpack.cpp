@@ -90,8 +90,8 @@ py::object call_method(PyObject* name, PyObject* const (&arguments)[kCount], PyO
   return py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(name, arguments, 1, keywords));
 }
 
-// For a producer of CUDA memory, the stream that it shall make wait, in the standard's numbers.
-std::optional<int64_t> consumer_stream(py::handle object) {
+// The CUDA device of a producer that says it is on one.
+std::optional<Device> cuda_device_of(py::handle object) {
   const py::object where = call_method(names().device, {object.ptr()}, nullptr);
   if (!where) {
     py::error_already_set error;
@@ -100,7 +100,11 @@ std::optional<int64_t> consumer_stream(py::handle object) {
   }
   const auto [type, index] = py::cast<std::pair<int32_t, int32_t>>(where);
   if (type != dlpack::kCudaDevice) return std::nullopt;
-  const Device device = device_from_codes(static_cast<int32_t>(DeviceType::CUDA), index);
+  return device_from_codes(static_cast<int32_t>(DeviceType::CUDA), index);
+}
+
+// The stream that a producer of CUDA memory shall make wait, in the standard's numbers.
+int64_t consumer_stream(Device device) {
   void* stream = device_interface(device.type).current_stream(device);
   return stream == nullptr ? kDefaultStream : reinterpret_cast<int64_t>(stream);
 }
@@ -108,14 +112,16 @@ std::optional<int64_t> consumer_stream(py::handle object) {
 // Calls obj.__dlpack__, first as DLPack 1.x consumers do, then as older producers understand.
 py::object request_capsule(py::handle object) {
   const Names& n = names();
-  const auto stream = consumer_stream(object);
-  const py::object number = stream ? py::object(py::int_(*stream)) : py::none();
+  const std::optional<Device> device = cuda_device_of(object);
+  const py::object stream = device ? py::object(py::int_(consumer_stream(*device))) : py::none();
+  // Torch refuses to export from any other than its current device.
+  const DeviceScope current(device.value_or(kCPU));
   PyObject* self = object.ptr();
-  py::object capsule = stream ? call_method(n.dlpack, {self, n.version, number.ptr()}, n.with_both)
+  py::object capsule = device ? call_method(n.dlpack, {self, n.version, stream.ptr()}, n.with_both)
                               : call_method(n.dlpack, {self, n.version}, n.with_version);
   if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError) != 0) {
     PyErr_Clear();
-    capsule = stream ? call_method(n.dlpack, {self, number.ptr()}, n.with_stream)
+    capsule = device ? call_method(n.dlpack, {self, stream.ptr()}, n.with_stream)
                      : call_method(n.dlpack, {self}, nullptr);
   }
   if (!capsule) throw py::error_already_set();
