@@ -59,7 +59,9 @@ def run_in_torch(model, device: str):
 def load_torch(package: str, device: str):
     import torch
 
-    return run_in_torch(torch._inductor.aoti_load_package(package), device)
+    index = torch.device(device).index
+    model = torch._inductor.aoti_load_package(package, device_index=-1 if index is None else index)
+    return run_in_torch(model, device)
 
 
 def load_eager(package: str, device: str):
