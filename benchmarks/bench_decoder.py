@@ -82,7 +82,8 @@ def call_times(model: aotiny.Model) -> list[float]:
 def kernels_of(graph: torch.cuda.CUDAGraph) -> list[dict]:
     """name, count and us of the kernels of a replay, longest first; nothing where torch's profiler
     does not see them."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    what = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=what, acc_events=True) as profile:
         for _ in range(CALLS):
             graph.replay()
         torch.cuda.synchronize()

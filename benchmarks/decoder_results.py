@@ -58,6 +58,7 @@ def table(data: dict) -> str:
 def short(name: str) -> str:
     """A kernel's name without its arguments, namespaces and what a compiler adds."""
     name = name.removeprefix("void ").replace("(anonymous namespace)::", "")
+    name = re.sub(r"\([\w:]+\)(?=-?\d)", "", name)  # (bool)1, (Variant)2
     name = re.sub(r"\(.*", "", name)
     head, bracket, rest = name.partition("<")
     head = head.rsplit("::", 1)[-1]

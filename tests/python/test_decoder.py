@@ -26,7 +26,7 @@ def results(monkeypatch):
 
 
 def row(layers: int, us: float, kernels_us: float | None = None) -> dict:
-    product = "void aotiny::(anonymous namespace)::mm<aotiny::Int4, 8>(int)"
+    product = "void aotiny::(anonymous namespace)::mm<aotiny::Int4<(aotiny::Kind)2>, (bool)1>(int)"
     kernels = [
         {"name": product, "count": 3.0, "us": 9},
         *({"name": f"triton_{i}", "count": 1.0, "us": 0.5} for i in range(13)),
@@ -99,7 +99,7 @@ def test_the_table_has_the_figures_of_a_further_layer(results):
 
 def test_kernels_are_named_shortly_and_summed_up(results):
     text = results.kernel_table(row(2, 700, 15.5))
-    assert "| `mm<Int4, 8>` | 3 | 9.0 | 58.1% |" in text
+    assert "| `mm<Int4<2>, 1>` | 3 | 9.0 | 58.1% |" in text
     assert text.splitlines()[-1] == "| 2 others | 2 | 1.0 | 6.5% |"
     assert len(results.short("x" * 100)) == 60
 
@@ -108,7 +108,7 @@ def test_the_page_is_made_from_the_data(results):
     page = f"Before\n{results.BEGIN}\nold\n{results.END}\nafter\n"
     made = results.with_figures(page, data(row(2, 700, 650)))
     assert made.startswith("Before\n") and made.endswith(f"{results.END}\nafter\n")
-    assert "old" not in made and "4.00 TB/s" in made and "`mm<Int4, 8>`" in made
+    assert "old" not in made and "4.00 TB/s" in made and "`mm<Int4<2>, 1>`" in made
     assert results.with_figures(made, None) == f"Before\n{results.BEGIN}\n{results.END}\nafter\n"
     recorded = json.loads(results.DATA.read_text()) if results.DATA.exists() else None
     assert results.PAGE.read_text() == results.with_figures(results.PAGE.read_text(), recorded)
