@@ -123,6 +123,79 @@ def experts():
     return module.eval()
 
 
+# --- operators that stay calls ------------------------------------------------------------------
+
+
+def _module(function, **buffers):
+    """A module whose forward(x) is function(module, x)."""
+    torch = _torch()
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, tensor in buffers.items():
+                self.register_buffer(name, tensor)
+
+        def forward(self, x):
+            return function(self, x)
+
+    return Module().eval()
+
+
+def selection():
+    """x [n, 600] -> its rows sorted downwards, stably, with places; the 5 least with places"""
+
+    torch = _torch()
+
+    def forward(_, x):
+        return (*torch.sort(x, dim=-1, descending=True, stable=True),
+                *torch.topk(x, 5, largest=False))  # fmt: skip
+
+    return _module(forward)
+
+
+def scans():
+    """x [n, 70] -> running sums and products of its rows, running sums int64 of its columns"""
+
+    def forward(_, x):
+        return x.cumsum(-1), x.cumprod(-1), (x * 1000).long().cumsum(0)
+
+    return _module(forward)
+
+
+def nonzero():
+    """x [40, 16] -> where it is positive, and the rows whose mean is"""
+
+    def forward(_, x):
+        rows = (x.mean(1) > 0).nonzero().squeeze(1)
+        return (x > 0).nonzero(), x.index_select(0, rows) * 2
+
+    return _module(forward)
+
+
+def random_numbers():
+    """x [n, 33] -> x + uniform numbers, integers in -5..94 [n, 33], x + normal numbers"""
+    torch = _torch()
+
+    def forward(_, x):
+        integers = torch.randint(-5, 95, (x.shape[0], 33), device=x.device)
+        uniform = torch.rand(x.shape[0], 33, device=x.device)
+        return x + uniform, integers, x + torch.randn(x.shape[0], 33, device=x.device)
+
+    return _module(forward)
+
+
+def table_on_the_host():
+    """x [n, 16] -> x * 0..15 + 100..115, which the code has on the CPU"""
+    torch = _torch()
+    table = torch.arange(100.0, 116)
+
+    def forward(module, x):
+        return x * module.scale + torch.tensor(table.tolist()).to(x.device)
+
+    return _module(forward, scale=torch.arange(16.0))
+
+
 # --- the block: RMSNorm, attention, tile-packed int4, SwiGLU, a linear layer ----------------------
 
 
@@ -231,6 +304,16 @@ CASES = {
     },
     "tied-int4": Case(tied, _zeros(3), {"quantize": "int4"}, _rows),
     "experts": Case(experts, _randn(3, 5, 64)),
+    "selection": Case(selection, _randn(3, 600), {}, _rows),
+    "scans": Case(scans, _randn(3, 70), {}, _rows),
+    "nonzero": Case(nonzero, _randn(40, 16)),
+    "random": Case(random_numbers, _randn(3, 33), {}, _rows),
+    "random-calls": Case(
+        random_numbers, _randn(3, 33), {"options": {"fallback_random": True}}, _rows
+    ),
+    "table": Case(table_on_the_host, _randn(3, 16), {}, _rows),
+    # Fails where there is one GPU.
+    "second": Case(mlp, _randn(3, 256), {"quantize": "int6", "device": "cuda:1"}, _rows),
     "block-cublas": Case(block, _randn(1, 24, 256, dtype="bfloat16")),
     "block-triton": Case(block, _randn(1, 24, 256, dtype="bfloat16"), TRITON),
 }
@@ -243,8 +326,7 @@ def export_case(name: str, path: Path) -> dict:
         case.args(),
         path,
         dynamic_shapes=case.dynamic(),
-        device="cuda",
-        **case.options,
+        **{"device": "cuda", **case.options},
     )
 
 
