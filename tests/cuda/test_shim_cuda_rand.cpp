@@ -50,6 +50,22 @@ TEST(RandArguments, AreChecked) {
   });
 }
 
+TEST_F(Rand, OfAModelIsOnTheDeviceThatItRunsOn) {
+  const Ints sizes = {3};
+  const auto rand_on_99 = [&](AtenTensorHandle* ret) {
+    return aoti_torch_cuda_rand(sizes.data(), 1, nullptr, nullptr, &kCudaType, 99, nullptr, ret);
+  };
+  expect_refused_with_null(Status::InvalidArgument, "99", rand_on_99);
+  std::vector<void*> modules;
+  DeviceInterface& interface = device_interface(DeviceType::CUDA);
+  std::vector<void*>* const before = interface.collect_modules(&modules);  // as while it runs
+  Handle made;
+  EXPECT_EQ(rand_on_99(made.out()), kOk) << last_error();
+  interface.collect_modules(before);
+  EXPECT_EQ(made.tensor().device(), (Device{DeviceType::CUDA, 0}));
+  expect_refused_with_null(Status::InvalidArgument, "99", rand_on_99);
+}
+
 Tensor rand(const Ints& sizes, DType dtype) {
   int32_t dtype_code = code(dtype), strided = 0, no = 0;
   Handle made;

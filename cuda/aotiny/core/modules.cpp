@@ -24,6 +24,8 @@ std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept {
   return std::exchange(t_modules, modules);
 }
 
+bool collects_modules() noexcept { return t_modules != nullptr; }
+
 void unload_modules(const std::vector<void*>& modules) noexcept {
   const auto unload = driver_function<int(void*)>("cuModuleUnload");
   if (unload == nullptr) return;

@@ -15,6 +15,9 @@ namespace aotiny::cuda {
 // Makes this thread's modules go into a list, or nowhere (null); returns the one before.
 std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept;
 
+// Whether this thread has a list, as it does while it runs a model.
+bool collects_modules() noexcept;
+
 // On the device that they were loaded on, which is current.
 void unload_modules(const std::vector<void*>& modules) noexcept;
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "aotiny/abi/aoti_torch_cuda.h"
+#include "aotiny/core/modules.h"
 #include "aotiny/kernels/random.h"
 #include "aotiny/shims/cuda_handle.h"
 
@@ -35,7 +36,8 @@ struct RandomOptions {
     if (device == nullptr && other) return *other;
     const int32_t type = device != nullptr ? *device : static_cast<int32_t>(DeviceType::CUDA);
     int32_t index = device != nullptr ? device_index : -1;
-    if (type == static_cast<int32_t>(DeviceType::CUDA) && index == -1) {
+    // Models name the device that they were compiled on, but run on the one that is current.
+    if (type == static_cast<int32_t>(DeviceType::CUDA) && (index == -1 || collects_modules())) {
       AOTINY_CUDA_CHECK(cudaGetDevice(&index));
     }
     const Device found = device_from_codes(type, index);
