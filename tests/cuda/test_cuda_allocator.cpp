@@ -147,6 +147,50 @@ TEST_F(Allocation, ABlockFromBeforeACaptureMayComeBackDuringIt) {
   EXPECT_LT(stats().reserved_bytes, before + (64u << 20));
 }
 
+TEST_F(Allocation, ABlockThatComesBackDuringASpoiltCaptureIsKept) {
+  const Stream stream(0);
+  const StreamGuard guard(0, stream.get());
+  the_allocator().empty_cache(gpu());
+  const uint64_t before = stats().reserved_bytes;
+  const size_t nbytes = size_t{300} << 20;
+  void* block = the_allocator().allocate(nbytes, gpu());
+  AOTINY_CUDA_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
+  EXPECT_NE(cudaStreamSynchronize(stream.get()), cudaSuccess);
+  the_allocator().deallocate(block, nbytes, gpu());
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaErrorStreamCaptureInvalidated);
+  (void)cudaGetLastError();
+  the_allocator().empty_cache(gpu());
+  EXPECT_LE(stats().reserved_bytes, before);
+}
+
+TEST_F(Allocation, MoreThanThereIsIsToldAsThatWhileOthersCapture) {
+  const auto too_much = [] {
+    std::thread([] {
+      const auto text = failure(Status::MemoryAllocationFailed,
+                                [] { the_allocator().allocate(size_t{1} << 46, gpu()); });
+      EXPECT_TRUE(contains(text, "cannot allocate 70368744177664 bytes on cuda:0")) << text;
+      EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess);
+    }).join();
+  };
+  // Ours, which goes on: nothing waits for the device, nor for the end of the recording.
+  const Tensor target = Tensor::empty(Ints{100}, DType::UInt8, gpu());
+  const Stream stream(0);
+  int calls = 0;
+  const auto graph = cuda_interface().record(gpu(), stream.get(), [&] {
+    ++calls;
+    target.zero_();
+    too_much();
+  });
+  EXPECT_EQ(calls, 1);
+  // Somebody else's.
+  AOTINY_CUDA_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeGlobal));
+  too_much();
+  cudaGraph_t spoilt = nullptr;
+  if (cudaStreamEndCapture(stream.get(), &spoilt) == cudaSuccess) (void)cudaGraphDestroy(spoilt);
+  (void)cudaGetLastError();
+}
+
 TEST_F(Allocation, WorksWhileAnotherThreadCaptures) {
   const Tensor input = Tensor::empty(Ints{1000}, DType::Float32, gpu());
   const Tensor output = Tensor::empty(Ints{1000}, DType::Float32, gpu());

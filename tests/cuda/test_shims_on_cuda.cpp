@@ -266,6 +266,35 @@ TEST_F(ShimsOnCuda, SizesThatCannotBe) {
                            });
 }
 
+TEST_F(ShimsOnCuda, MemoryThatTheDeviceCannotUseIsRefused) {
+  const Ints size = {3}, stride = {1};
+  const auto create = [&](void* data, int32_t index, AtenTensorHandle* ret) {
+    return aoti_torch_create_tensor_from_blob(data, 1, size.data(), stride.data(), 0, kFloat32,
+                                              kCuda, index, ret);
+  };
+  alignas(16) static float on_the_host[3];
+  int reaches_any = 0;
+  AOTINY_CUDA_CHECK(cudaDeviceGetAttribute(&reaches_any, cudaDevAttrPageableMemoryAccess, 0));
+  if (reaches_any == 0) {
+    std::ostringstream address;
+    address << static_cast<void*>(on_the_host);
+    expect_refused_with_null(
+        Status::InvalidArgument,
+        "the memory at " + address.str() + " is not CUDA's, so cuda:0 cannot use it",
+        [&](auto* ret) { return create(on_the_host, 0, ret); });
+  }
+  const Tensor pinned = Tensor::empty_pinned(Ints{3}, DType::Float32);
+  Handle shared;
+  ASSERT_EQ(create(pinned.raw_data(), 0, shared.out()), kOk) << last_error();
+  ASSERT_EQ(aoti_torch_zero_(shared), kOk);
+  cuda_interface().synchronize(gpu());
+  EXPECT_EQ(values_of<float>(pinned), std::vector<float>(3, 0.0f));
+  if (device_count() < 2) return;
+  const Tensor there = Tensor::empty(Ints{3}, DType::Float32, gpu(1));
+  expect_refused_with_null(Status::InvalidArgument, "is on cuda:1, not on cuda:0",
+                           [&](auto* ret) { return create(there.raw_data(), 0, ret); });
+}
+
 TEST_F(ShimsOnCuda, ViewsStayInTheirStorage) {
   const Handle base(Tensor::empty(Ints{10}, DType::Float32, gpu()).slice(0, 2, 8));
   const auto refused = [&](const char* text, const Ints& sizes, const Ints& strides,

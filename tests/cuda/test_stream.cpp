@@ -26,6 +26,13 @@ TEST_F(Streams, UnknownDevicesAreRefused) {
   failure(Status::InvalidArgument, [&] { Stream stream(count); });
 }
 
+TEST_F(Streams, TheThreadsDefaultStreamIsRefused) {
+  const auto text =
+      failure(Status::InvalidArgument, [] { set_current_stream(0, cudaStreamPerThread); });
+  EXPECT_TRUE(text.starts_with("stream 2 cannot be the current stream of cuda:0")) << text;
+  EXPECT_EQ(current_stream(0), nullptr);
+}
+
 TEST_F(Streams, OneWaitsForAnother) {
   const Stream first(0), second(0);
   const int64_t nbytes = 64 << 20;
@@ -52,6 +59,20 @@ TEST_F(Streams, WaitingDuringACaptureIsRefusedAndDoesNotSpoilIt) {
   graph.run();
   EXPECT_EQ(values_of<uint8_t>(block.to(kCPU)), std::vector<uint8_t>(100, 0));
   EXPECT_EQ(capture_id(nullptr), kNoCapture);
+}
+
+TEST_F(Streams, ASpoiltCaptureIsStillOne) {
+  const Stream stream(0);
+  AOTINY_CUDA_CHECK(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
+  const uint64_t id = capture_id(stream.get());
+  EXPECT_NE(id, kNoCapture);
+  EXPECT_NE(id, kForbidden);
+  EXPECT_NE(cudaStreamSynchronize(stream.get()), cudaSuccess);
+  EXPECT_EQ(capture_id(stream.get()), kForbidden);
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaErrorStreamCaptureInvalidated);
+  (void)cudaGetLastError();
+  EXPECT_EQ(capture_id(stream.get()), kNoCapture);
 }
 
 }  // namespace

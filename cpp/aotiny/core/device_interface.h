@@ -106,6 +106,9 @@ class DeviceInterface {
   // into a list, or nowhere while that is null. Returns the list before.
   virtual std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept = 0;
   virtual void unload_modules(const std::vector<void*>& modules) noexcept = 0;
+  // Fails with InvalidArgument unless work on the device can use the memory at this address.
+  virtual void check_memory(const void* data, Device device) = 0;
+
   // Clears what a failed call of somebody else's code left behind. The sentence of an error that
   // has ruined the device for this process, otherwise "".
   virtual std::string take_error(Device device) noexcept = 0;

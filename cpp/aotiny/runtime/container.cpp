@@ -185,7 +185,7 @@ Container::Container(std::shared_ptr<const Library> library, const std::string& 
       constants_.push_back({constant_name, fqn ? fqn : "", dtype, nbytes, folded});
     }
   } catch (...) {
-    static_cast<void>(f.destroy(container_));
+    static_cast<void>(undisturbed([&] { return f.destroy(container_); }));
     throw;
   }
 }
@@ -273,9 +273,12 @@ void Container::use_constants(std::span<const std::pair<std::string, Tensor>> co
     entries.push_back({constants[i].first.c_str(), handles.data()[i]});
   }
   uses_constants_ = true;
-  check(with_clean_error([&] {
-          return functions_->use_constants(container_, entries.data(), entries.size(), false,
-                                           false);
+  const DeviceScope scope(device_);
+  check(undisturbed([&] {
+          return with_clean_error([&] {
+            return functions_->use_constants(container_, entries.data(), entries.size(), false,
+                                             false);
+          });
         }),
         Status::InvalidProgram, "setting its constants");
 }
@@ -306,10 +309,15 @@ std::vector<Tensor> Container::run_with(const Run& run, std::span<const Tensor> 
   const ModuleScope modules(device_, modules_mutex_, modules_);
   Handles ins(inputs);
   Handles outs(num_outputs_);
-  check(with_clean_error([&] {
-          return run(container_, ins.data(), ins.size(), outs.data(), outs.size(), stream, nullptr);
-        }),
-        Status::InvalidArgument, "running it");
+  const auto call = [&] {
+    return with_clean_error([&] {
+      return run(container_, ins.data(), ins.size(), outs.data(), outs.size(), stream, nullptr);
+    });
+  };
+  // In a run that is itself captured CUDA shall refuse what cannot be.
+  const bool is_captured =
+      device_.type != DeviceType::CPU && device_interface(device_.type).is_capturing(device_);
+  check(is_captured ? call() : undisturbed(call), Status::InvalidArgument, "running it");
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < outs.size(); ++i) outputs.push_back(outs.tensor(i));
   return outputs;

@@ -49,7 +49,7 @@ class Container {
 
   // As many inputs as num_inputs(). Threads may call it at the same time; num_models of them run at
   // once, and on a device too a model is used again only when its run is done. `stream` is the
-  // device's; null on the CPU.
+  // device's current one; null on the CPU.
   std::vector<Tensor> run(std::span<const Tensor> inputs, void* stream = nullptr);
   // The same, for one thread at a time, and never on a container that run() was called on: it does
   // not wait for a model to be done. This is what can be captured into a graph, once it has run.
@@ -63,7 +63,8 @@ class Container {
   std::vector<Tensor> run_with(const Run& run, std::span<const Tensor> inputs, void* stream);
 
   void destroy() noexcept;
-  // Runs `call`, which allocates, frees or copies, wherever streams are captured meanwhile.
+  // Runs `call`, the model's code, which may allocate, free, load and wait, wherever streams are
+  // captured meanwhile.
   template <class Call>
   int32_t undisturbed(Call&& call) const;
   std::vector<AtenTensorHandle> loaded_handles() const;

@@ -1,4 +1,5 @@
 // Handles made and deleted: new tensors, tensors over memory that exists, aliases.
+#include "aotiny/core/device_interface.h"
 #include "aotiny/shims/handle.h"
 
 using namespace aotiny;
@@ -9,7 +10,11 @@ namespace {
 Tensor from_blob_or_empty(void* data, IntSpan sizes, IntSpan strides, int64_t storage_offset,
                           DType dtype, Device device) {
   if (data == nullptr) return Tensor::empty_strided(sizes, strides, dtype, device);
-  return Tensor::from_blob(data, sizes, strides, storage_offset, dtype, device);
+  Tensor tensor = Tensor::from_blob(data, sizes, strides, storage_offset, dtype, device);
+  if (device != kCPU && tensor.numel() != 0) {
+    device_interface(device.type).check_memory(data, device);
+  }
+  return tensor;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <string>
 
+#include "aotiny/core/ruin.h"
 #include "aotiny/core/status.h"
 
 namespace aotiny::cuda {
@@ -34,8 +35,21 @@ Status status_of(cudaError_t code) {
   }
 }
 
-// Errors after which the context is of no use.
-bool is_sticky(cudaError_t code) {
+// The first failure that ruined the context, "" before it. There is one context a process and
+// device, and no way back, so this is a fact about the process.
+struct Ruin {
+  std::mutex mutex;
+  std::string sentence;
+};
+
+Ruin& ruin() {
+  static Ruin& instance = *new Ruin;
+  return instance;
+}
+
+}  // namespace
+
+bool is_ruin(cudaError_t code) noexcept {
   switch (code) {
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
@@ -55,26 +69,12 @@ bool is_sticky(cudaError_t code) {
   }
 }
 
-// The first failure that ruined the context, "" before it. There is one context a process and
-// device, and no way back, so this is a fact about the process.
-struct Ruin {
-  std::mutex mutex;
-  std::string sentence;
-};
-
-Ruin& ruin() {
-  static Ruin& instance = *new Ruin;
-  return instance;
-}
-
-}  // namespace
-
 void fail_on(cudaError_t code, const char* expression, const char* file, int line) {
   (void)cudaGetLastError();
   std::ostringstream text;
   text << expression << " failed at " << file << ':' << line << ": " << cudaGetErrorString(code)
        << " (" << cudaGetErrorName(code) << ')';
-  if (!is_sticky(code)) throw Error(status_of(code), text.str());
+  if (!is_ruin(code)) throw Error(status_of(code), text.str());
 
   Ruin& known = ruin();
   const std::lock_guard lock(known.mutex);

@@ -176,9 +176,6 @@ void cublas_product(const CublasProduct& product, int device) {
   const int64_t nbytes = workspace_bytes(device);
   // From our allocator: the library's own workspace would be shared by the graphs that captured it.
   const Scratch<char> workspace(nbytes, {DeviceType::CUDA, static_cast<int8_t>(device)});
-  // The library may load a kernel or allocate at a first call, which has nothing to do with what is
-  // being captured.
-  const OutsideCapture outside;
   DeviceHandle& used = handle_of(device);
   const std::lock_guard lock(used.mutex);
   if (used.handle == nullptr) check(cublas().create(&used.handle), "cublasCreate");

@@ -13,7 +13,6 @@ namespace aotiny::cuda {
 namespace {
 
 cudaMemPool_t make_pool(int device) {
-  const OutsideCapture outside;
   cudaMemPoolProps properties{};
   properties.allocType = cudaMemAllocationTypePinned;
   properties.handleTypes = cudaMemHandleTypeNone;
@@ -27,10 +26,15 @@ cudaMemPool_t make_pool(int device) {
 }
 
 uint64_t reserved_bytes(cudaMemPool_t pool) {
-  const OutsideCapture outside;
   uint64_t reserved = 0;
   AOTINY_CUDA_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
   return reserved;
+}
+
+cudaError_t trim_and_retry(cudaMemPool_t pool, void** data, size_t nbytes, cudaStream_t stream) {
+  (void)cudaGetLastError();
+  AOTINY_CUDA_CHECK(cudaMemPoolTrimTo(pool, 0));
+  return cudaMallocFromPoolAsync(data, nbytes, pool, stream);
 }
 
 }  // namespace
@@ -52,16 +56,18 @@ CudaAllocator::Pool& CudaAllocator::pool(Device device) const {
 }
 
 void* CudaAllocator::allocate_at(Pool& pool, size_t nbytes, int device, cudaStream_t stream) {
-  // Outside those of other threads: in a stream that is captured the allocation becomes a node.
-  const OutsideCapture outside;
   void* data = nullptr;
   cudaError_t code = cudaMallocFromPoolAsync(&data, nbytes, pool.pool, stream);
-  if (code == cudaErrorMemoryAllocation && capture_id(stream) == kNoCapture) {
+  // Cached blocks of other sizes, or blocks that a stream still works on, may be what is missing:
+  // this stream, or another one.
+  const bool may_wait = capture_id(stream) == kNoCapture;
+  if (code == cudaErrorMemoryAllocation && may_wait) {
     (void)cudaGetLastError();
-    // Cached blocks of other sizes, or blocks that a stream still works on, may be what is missing.
-    AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
-    AOTINY_CUDA_CHECK(cudaMemPoolTrimTo(pool.pool, 0));
-    code = cudaMallocFromPoolAsync(&data, nbytes, pool.pool, stream);
+    AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream));
+    code = trim_and_retry(pool.pool, &data, nbytes, stream);
+  }
+  if (code == cudaErrorMemoryAllocation && may_wait && try_synchronize_device()) {
+    code = trim_and_retry(pool.pool, &data, nbytes, stream);
   }
   if (code == cudaErrorMemoryAllocation) {
     (void)cudaGetLastError();
@@ -90,20 +96,22 @@ void* CudaAllocator::allocate(size_t nbytes, Device device) {
             pool.stats.allocated_bytes, " bytes are allocated, and the limit is ", pool.limit);
     pool.stats.allocated_bytes += nbytes;  // taken now, so that two threads cannot both pass
   }
+  Returned made{nullptr, {nbytes, stream, kNoCapture}};
   try {
     free_waiting(pool, device.index);
-    void* data = allocate_at(pool, nbytes, device.index, stream);
-    const uint64_t capture = capture_id(stream);
+    made.block.capture = capture_id(stream);
+    made.data = allocate_at(pool, nbytes, device.index, stream);
     const std::lock_guard lock(pool.mutex);
-    pool.blocks[data] = {nbytes, stream, capture};
     const uint64_t reserved = reserved_bytes(pool.pool);
+    pool.blocks[made.data] = made.block;
     AllocatorStats& stats = pool.stats;
     ++stats.num_allocations;
     if (reserved > stats.reserved_bytes) ++stats.num_system_allocations;
     stats.reserved_bytes = reserved;
     stats.peak_allocated_bytes = std::max(stats.peak_allocated_bytes, stats.allocated_bytes);
-    return data;
+    return made.data;
   } catch (...) {
+    if (made.data != nullptr) (void)free_block(made, device.index);
     const std::lock_guard lock(pool.mutex);
     pool.stats.allocated_bytes -= nbytes;
     throw;
@@ -142,7 +150,6 @@ bool CudaAllocator::free_block(const Returned& returned, int device) noexcept {
     const uint64_t current_capture = current == block.stream ? capture : capture_id(current);
     const bool is_captured = capture != kNoCapture || current_capture != kNoCapture;
     if (is_captured && (capture != block.capture || current_capture != block.capture)) return false;
-    const OutsideCapture outside;
     wait_for_stream(device, block.stream, device, current);
     AOTINY_CUDA_CHECK(cudaFreeAsync(returned.data, block.stream));
   } catch (const Error&) {
@@ -168,6 +175,7 @@ void CudaAllocator::free_waiting(Pool& pool, int device) {
 
 AllocatorStats CudaAllocator::stats(Device device) const {
   const Pool& pool = this->pool(device);
+  const DeviceGuard guard(device.index);
   const std::lock_guard lock(pool.mutex);
   AllocatorStats stats = pool.stats;
   if (pool.pool != nullptr) stats.reserved_bytes = reserved_bytes(pool.pool);

@@ -4,6 +4,7 @@
 #include "aotiny/core/graph.h"
 #include "aotiny/core/guard.h"
 #include "aotiny/core/modules.h"
+#include "aotiny/core/ruin.h"
 #include "aotiny/core/status.h"
 #include "aotiny/core/stream.h"
 #include "aotiny/core/upload.h"
@@ -39,7 +40,6 @@ DeviceProperties CudaInterface::properties(Device device) {
   cudaDeviceProp found{};
   AOTINY_CUDA_CHECK(cudaGetDeviceProperties(&found, device.index));
   size_t free_bytes = 0, total_bytes = 0;
-  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
   DeviceProperties properties;
   properties.name = found.name;
@@ -133,6 +133,19 @@ void CudaInterface::unload_modules(const std::vector<void*>& modules) noexcept {
   cuda::unload_modules(modules);
 }
 
+void CudaInterface::check_memory(const void* data, Device device) {
+  const DeviceGuard guard(device.index);
+  cudaPointerAttributes found{};
+  AOTINY_CUDA_CHECK(cudaPointerGetAttributes(&found, data));
+  if (found.type == cudaMemoryTypeUnregistered) {
+    require(attribute(cudaDevAttrPageableMemoryAccess, device.index) != 0, Status::InvalidArgument,
+            "the memory at ", data, " is not CUDA's, so ", device, " cannot use it");
+  } else if (found.type == cudaMemoryTypeDevice) {
+    require(found.device == device.index, Status::InvalidArgument, "the memory at ", data,
+            " is on cuda:", found.device, ", not on ", device);
+  }
+}
+
 std::string CudaInterface::take_error(Device device) noexcept {
   try {
     (void)cudaGetLastError();
@@ -140,11 +153,11 @@ std::string CudaInterface::take_error(Device device) noexcept {
     const cudaStream_t stream = cuda::current_stream(device.index);
     if (capture_id(stream) != kNoCapture) return "";  // asking would spoil the capture
     const cudaError_t code = cudaStreamQuery(stream);
-    if (code != cudaErrorNotReady) AOTINY_CUDA_CHECK(code);
     (void)cudaGetLastError();
+    // A stream that is still busy, or no more, is not the device's ruin.
+    if (is_ruin(code)) AOTINY_CUDA_CHECK(code);
     return "";
   } catch (const Error& error) {
-    // A stream that is no more, say, is not the device's ruin.
     return error.status() == Status::InvalidArgument ? "" : error.what();
   } catch (...) {  // no memory for the sentence
     return "";
@@ -173,7 +186,6 @@ void CudaInterface::transfer_with_host(void* destination, const void* source, co
   require(non_blocking || capture_id(stream) == kNoCapture, Status::InvalidState,
           "a copy between host and device waits for the stream, which is not possible while a "
           "stream is being captured");
-  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaMemcpyAsync(destination, source, nbytes, cudaMemcpyDefault, stream));
   if (non_blocking) {
     pinned_.record_use(host, device, stream);

@@ -43,6 +43,7 @@ class CudaInterface final : public DeviceInterface {
   int exchange_current(int index) override;
   std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept override;
   void unload_modules(const std::vector<void*>& modules) noexcept override;
+  void check_memory(const void* data, Device device) override;
   std::string take_error(Device device) noexcept override;
 
   void transfer(void* destination, Device destination_device, const void* source,

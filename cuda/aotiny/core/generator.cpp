@@ -24,13 +24,15 @@ uint64_t fresh_seed() {
 Generator::Generator(int device) : device_(device), state_{fresh_seed(), 0} {}
 
 Generator::~Generator() {
-  if (replay_state_ != nullptr) (void)cudaFree(replay_state_);
+  if (replay_state_ == nullptr) return;
+  const OutsideCapture outside;
+  (void)cudaFree(replay_state_);
 }
 
 void Generator::manual_seed(uint64_t seed) {
   const std::lock_guard lock(mutex_);
+  if (replay_state_ != nullptr) write_replay_state(replay_state_, seed);
   state_ = {seed, 0};
-  if (replay_state_ != nullptr) write_replay_state();
 }
 
 uint64_t Generator::seed() const {
@@ -47,23 +49,26 @@ RandomState Generator::take(uint64_t count) {
 
 RandomState* Generator::replay_state() {
   const std::lock_guard lock(mutex_);
-  if (replay_state_ == nullptr) {
-    const DeviceGuard guard(device_);
-    const OutsideCapture outside;
-    AOTINY_CUDA_CHECK(cudaMalloc(&replay_state_, sizeof(RandomState)));
-    write_replay_state();
+  if (replay_state_ != nullptr) return replay_state_;
+  const DeviceGuard guard(device_);
+  RandomState* made = nullptr;
+  AOTINY_CUDA_CHECK(cudaMalloc(&made, sizeof(RandomState)));
+  try {
+    write_replay_state(made, state_.seed);
+  } catch (...) {
+    (void)cudaFree(made);
+    throw;
   }
-  return replay_state_;
+  return replay_state_ = made;
 }
 
 // In a stream of its own, which waits for no other: the calling thread's may be captured.
-void Generator::write_replay_state() {
+void Generator::write_replay_state(RandomState* target, uint64_t seed) const {
   const DeviceGuard guard(device_);
-  const OutsideCapture outside;
   const Stream stream(device_);
-  const RandomState state{state_.seed, kFirstReplayOffset};
+  const RandomState state{seed, kFirstReplayOffset};
   AOTINY_CUDA_CHECK(
-      cudaMemcpyAsync(replay_state_, &state, sizeof(state), cudaMemcpyHostToDevice, stream.get()));
+      cudaMemcpyAsync(target, &state, sizeof(state), cudaMemcpyHostToDevice, stream.get()));
   AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream.get()));
 }
 

@@ -35,7 +35,7 @@ class Generator {
   RandomState* replay_state();
 
  private:
-  void write_replay_state();
+  void write_replay_state(RandomState* target, uint64_t seed) const;
 
   int device_;
   mutable std::mutex mutex_;

@@ -20,7 +20,9 @@ Event make_event(int device) {
 // A recorded graph, destroyed with the object. Only made to be instantiated.
 struct Recording {
   ~Recording() {
-    if (graph != nullptr) (void)cudaGraphDestroy(graph);
+    if (graph == nullptr) return;
+    const OutsideCapture outside;
+    (void)cudaGraphDestroy(graph);
   }
   cudaGraph_t graph = nullptr;
 };
@@ -28,13 +30,13 @@ struct Recording {
 class Graph final : public DeviceGraph {
  public:
   Graph(int device, cudaGraph_t recorded) : device_(device) {
+    const DeviceGuard guard(device);
     AOTINY_CUDA_CHECK(cudaGraphInstantiate(&graph_, recorded, 0));
   }
   // A graph that is still running is destroyed when it is done.
   ~Graph() override {
     try {
       const DeviceGuard guard(device_);
-      const OutsideCapture outside;
       (void)cudaGraphExecDestroy(graph_);
       // What graphs allocate for themselves is kept for others until somebody asks for it.
       (void)cudaDeviceGraphMemTrim(device_);
@@ -66,10 +68,7 @@ void OwnEvent::block(void* stream) {
   AOTINY_CUDA_CHECK(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), event_.get(), 0));
 }
 
-void OwnEvent::synchronize() {
-  const OutsideCapture outside;
-  event_.synchronize();
-}
+void OwnEvent::synchronize() { event_.synchronize(); }
 
 std::unique_ptr<DeviceGraph> record_graph(int device, cudaStream_t stream,
                                           const std::function<void()>& work) {

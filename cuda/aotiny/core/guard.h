@@ -7,19 +7,34 @@
 
 namespace aotiny::cuda {
 
-class DeviceGuard {
+// While any thread captures a stream in CUDA's global mode, which is torch's, CUDA refuses calls
+// that might wait for a stream, that allocate, free or load, in every thread, and gives the capture
+// up. Those in this scope have nothing to do with captured streams.
+class OutsideCapture {
  public:
-  explicit DeviceGuard(int device) {
+  OutsideCapture() noexcept { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~OutsideCapture() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
+  OutsideCapture(const OutsideCapture&) = delete;
+  OutsideCapture& operator=(const OutsideCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+// Another device is current, and nothing else.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
     check_device(device);
     AOTINY_CUDA_CHECK(cudaGetDevice(&previous_));
     current_ = previous_;
     set(device);
   }
-  ~DeviceGuard() {
+  ~CurrentDevice() {
     if (current_ != previous_) (void)cudaSetDevice(previous_);
   }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
 
   // Makes a third device current; the first one comes back at the end of the scope all the same.
   void set(int device) {
@@ -34,11 +49,24 @@ class DeviceGuard {
   int current_ = 0;
 };
 
+// What all work on a device begins with: the device is current, and captures by others neither
+// forbid the work nor suffer from it. What waits for a stream of ours asks capture_id() first.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device) : device_(device) {}
+
+  void set(int device) { device_.set(device); }
+
+ private:
+  const OutsideCapture outside_;
+  CurrentDevice device_;
+};
+
 // The stream's device is current too.
 class StreamGuard {
  public:
   StreamGuard(int device, cudaStream_t stream)
-      : device_guard_(device), device_(device), previous_(current_stream(device)) {
+      : current_device_(device), device_(device), previous_(current_stream(device)) {
     set_current_stream(device, stream);
   }
   ~StreamGuard() { set_current_stream(device_, previous_); }
@@ -46,22 +74,9 @@ class StreamGuard {
   StreamGuard& operator=(const StreamGuard&) = delete;
 
  private:
-  DeviceGuard device_guard_;
+  CurrentDevice current_device_;
   int device_;
   cudaStream_t previous_;
-};
-
-// While any thread captures a stream, CUDA refuses calls that might wait for a stream, in every
-// thread, and gives the capture up. Those in this scope have nothing to do with captured streams.
-class OutsideCapture {
- public:
-  OutsideCapture() { AOTINY_CUDA_CHECK(cudaThreadExchangeStreamCaptureMode(&mode_)); }
-  ~OutsideCapture() { (void)cudaThreadExchangeStreamCaptureMode(&mode_); }
-  OutsideCapture(const OutsideCapture&) = delete;
-  OutsideCapture& operator=(const OutsideCapture&) = delete;
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
 }  // namespace aotiny::cuda

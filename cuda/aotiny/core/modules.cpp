@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "aotiny/core/guard.h"
+
 namespace aotiny::cuda {
 namespace {
 
@@ -29,6 +31,7 @@ bool collects_modules() noexcept { return t_modules != nullptr; }
 void unload_modules(const std::vector<void*>& modules) noexcept {
   const auto unload = driver_function<int(void*)>("cuModuleUnload");
   if (unload == nullptr) return;
+  const OutsideCapture outside;
   for (void* module : modules) (void)unload(module);
 }
 
@@ -38,6 +41,7 @@ int aotinyModuleLoad(void** module, const void* image) {
   using namespace aotiny::cuda;
   const auto load = driver_function<int(void**, const void*)>("cuModuleLoadData");
   if (load == nullptr) return kNotFound;
+  const OutsideCapture outside;
   const int code = load(module, image);
   if (code != 0 || t_modules == nullptr) return code;
   try {

@@ -85,7 +85,6 @@ void PinnedAllocator::record_use(const void* address, int device, cudaStream_t s
   if (wanted >= found->first + CpuAllocator::class_bytes(block.size_class)) return;
   const DeviceGuard guard(device);
   if (capture_id(stream) != kNoCapture) return;  // the memory has to live as long as the graph
-  const OutsideCapture outside;
   std::erase_if(block.uses, [](const Event& use) { return use.is_done(); });
   Event use;
   use.record(stream);
@@ -98,6 +97,7 @@ AllocatorStats PinnedAllocator::stats(Device) const {
 }
 
 void PinnedAllocator::empty_cache(Device) {
+  const OutsideCapture outside;
   const std::lock_guard lock(mutex_);
   for (const auto& [address, block] : returned_) {
     for (const Event& use : block.uses) use.synchronize();

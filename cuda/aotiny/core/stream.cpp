@@ -49,6 +49,10 @@ cudaStream_t current_stream(int device) {
 
 void set_current_stream(int device, cudaStream_t stream) {
   check_device(device);
+  require(stream != cudaStreamPerThread, Status::InvalidArgument,
+          "stream 2 cannot be the current stream of cuda:", device,
+          ": it is CUDA's default stream of the calling thread, and stands for another stream in "
+          "every other thread; make a stream instead");
   t_current_streams[static_cast<size_t>(device)] = stream;
 }
 
@@ -65,7 +69,6 @@ void synchronize_stream(int device, cudaStream_t stream, const char* what) {
   const DeviceGuard guard(device);
   require(capture_id(stream) == kNoCapture, Status::InvalidState, what,
           " waits for the stream, which is not possible while a stream is being captured");
-  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 
@@ -75,6 +78,16 @@ void synchronize_device() {
   const std::lock_guard lock(recording_mutex());
   const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+bool try_synchronize_device() noexcept {
+  if (t_is_recording) return false;
+  const std::unique_lock lock(recording_mutex(), std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  const OutsideCapture outside;
+  const bool is_done = cudaDeviceSynchronize() == cudaSuccess;
+  if (!is_done) (void)cudaGetLastError();
+  return is_done;
 }
 
 RecordingScope::RecordingScope() {
@@ -98,32 +111,36 @@ uint64_t capture_id(cudaStream_t stream) {
     return kForbidden;
   }
   AOTINY_CUDA_CHECK(code);
+  // Nothing can be put into a stream whose capture something has spoilt, until it is ended.
+  if (status == cudaStreamCaptureStatusInvalidated) return kForbidden;
   return status == cudaStreamCaptureStatusNone ? kNoCapture : id;
 }
 
 Stream::Stream(int device) : device_(device) {
   const DeviceGuard guard(device);
-  const OutsideCapture outside;
   AOTINY_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
 Stream::~Stream() {
-  try {
-    const OutsideCapture outside;
-    (void)cudaStreamDestroy(stream_);
-  } catch (const Error&) {  // the driver is gone, or of no more use
-  }
+  const OutsideCapture outside;
+  (void)cudaStreamDestroy(stream_);
 }
 
-Event::Event() { AOTINY_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+Event::Event() {
+  const OutsideCapture outside;
+  AOTINY_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+}
 
 Event::~Event() {
-  if (event_ != nullptr) (void)cudaEventDestroy(event_);
+  if (event_ == nullptr) return;
+  const OutsideCapture outside;
+  (void)cudaEventDestroy(event_);
 }
 
 void Event::record(cudaStream_t stream) { AOTINY_CUDA_CHECK(cudaEventRecord(event_, stream)); }
 
 bool Event::is_done() const {
+  const OutsideCapture outside;
   const cudaError_t code = cudaEventQuery(event_);
   if (code == cudaErrorNotReady) {
     (void)cudaGetLastError();
@@ -133,6 +150,9 @@ bool Event::is_done() const {
   return true;
 }
 
-void Event::synchronize() const { AOTINY_CUDA_CHECK(cudaEventSynchronize(event_)); }
+void Event::synchronize() const {
+  const OutsideCapture outside;
+  AOTINY_CUDA_CHECK(cudaEventSynchronize(event_));
+}
 
 }  // namespace aotiny::cuda

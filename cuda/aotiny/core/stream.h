@@ -17,10 +17,13 @@ int device_count() noexcept;
 void check_device(int device);
 
 cudaStream_t current_stream(int device);
+// Fails with InvalidArgument for cudaStreamPerThread, which is another stream in each thread:
+// memory is given back by whatever thread, and would be ordered by the wrong one.
 void set_current_stream(int device, cudaStream_t stream);
 
 // Work put into `waiting` from now on begins after what `stream` holds by now; the streams may
-// belong to different devices. Does nothing if they are the same.
+// belong to different devices. Does nothing if they are the same, which their handles tell as long
+// as both exist.
 void wait_for_stream(int waiting_device, cudaStream_t waiting, int device, cudaStream_t stream);
 
 // Waits until what `stream` holds by now is done. Fails with InvalidState, naming `what`, while the
@@ -31,6 +34,9 @@ void synchronize_stream(int device, cudaStream_t stream, const char* what);
 // would refuse to wait, and give the recording up. Fails with InvalidState on a thread that
 // records.
 void synchronize_device();
+// The same, where that can be done at once. False while a thread of ours records, or where CUDA
+// refuses because somebody else captures a stream (who then has to begin again).
+bool try_synchronize_device() noexcept;
 
 // For a scope, this thread records a graph.
 class RecordingScope {
@@ -41,8 +47,9 @@ class RecordingScope {
   RecordingScope& operator=(const RecordingScope&) = delete;
 };
 
-// Which capture the stream is part of; kNoCapture if none. The default stream cannot be captured,
-// but while another stream is, CUDA may forbid its use: kForbidden.
+// Which capture the stream is part of; kNoCapture if none. kForbidden where CUDA forbids the use of
+// the stream for now: of one whose capture is spoilt but not ended yet, and perhaps of the default
+// stream, which cannot be captured, while another stream is.
 inline constexpr uint64_t kNoCapture = 0;
 inline constexpr uint64_t kForbidden = UINT64_MAX;
 uint64_t capture_id(cudaStream_t stream);

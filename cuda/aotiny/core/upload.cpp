@@ -21,7 +21,14 @@ class Chunk {
  public:
   Chunk(PinnedAllocator& pinned, size_t nbytes)
       : pinned_(pinned), nbytes_(nbytes), data_(pinned.allocate(nbytes, kCPU)) {}
-  ~Chunk() { pinned_.deallocate(data_, nbytes_, kCPU); }
+  // Waits for the device: where a later part fails, it may still be fetching this one.
+  ~Chunk() {
+    try {
+      if (is_used_) fetched_.synchronize();
+    } catch (const Error&) {  // the device is ruined, and fetches nothing any more
+    }
+    pinned_.deallocate(data_, nbytes_, kCPU);
+  }
   Chunk(const Chunk&) = delete;
   Chunk& operator=(const Chunk&) = delete;
 
@@ -51,7 +58,6 @@ void upload_staged(void* destination, int device, const void* source, size_t nby
   require(capture_id(stream) == kNoCapture, Status::InvalidState, "an upload of ", nbytes,
           " bytes waits for the stream, which is not possible while a "
           "stream is being captured");
-  const OutsideCapture outside;  // another thread's capture has nothing to do with this stream
   std::array<std::optional<Chunk>, kNumChunks> chunks;
   size_t index = 0;
   for (size_t done = 0; done < nbytes; done += kChunkBytes, index = (index + 1) % kNumChunks) {

@@ -5,7 +5,7 @@
 #include "aotiny/core/status.h"
 
 using namespace aotiny;
-using cuda::DeviceGuard;
+using cuda::CurrentDevice;
 using cuda::StreamGuard;
 
 namespace {
@@ -23,19 +23,19 @@ T*& null_out(T** pointer, const char* name) {
 AOTITorchError aoti_torch_create_cuda_guard(int32_t device_index, CUDAGuardHandle* ret_guard) {
   return guarded([&] {
     auto& guard = null_out(ret_guard, "ret_guard");
-    guard = reinterpret_cast<CUDAGuardHandle>(new DeviceGuard(device_index));
+    guard = reinterpret_cast<CUDAGuardHandle>(new CurrentDevice(device_index));
   });
 }
 
 AOTITorchError aoti_torch_delete_cuda_guard(CUDAGuardHandle guard) {
-  delete reinterpret_cast<DeviceGuard*>(guard);
+  delete reinterpret_cast<CurrentDevice*>(guard);
   return static_cast<AOTITorchError>(Status::Ok);
 }
 
 AOTITorchError aoti_torch_cuda_guard_set_index(CUDAGuardHandle guard, int32_t device_index) {
   return guarded([&] {
     require(guard != nullptr, Status::InvalidArgument, "guard is null");
-    reinterpret_cast<DeviceGuard*>(guard)->set(device_index);
+    reinterpret_cast<CurrentDevice*>(guard)->set(device_index);
   });
 }
 
