@@ -80,7 +80,8 @@ def stream(pointer: int, device: int | str = 0) -> Iterator[None]:
     """In the `with` block, and on this thread, the stream is the device's current one.
 
     `pointer` is the integer of a cudaStream_t (torch's Stream.cuda_stream, cupy's Stream.ptr). The
-    stream must outlive the tensors that are made in the block.
+    stream must outlive the tensors that are made in the block. CUDA's per-thread default stream, 2,
+    is refused with aotiny.Error: it stands for another stream in each thread.
     """
     name = _name(device)
     before = _core.cuda_current_stream(name)

@@ -129,8 +129,11 @@ MANIFESTS = {
 }  # fmt: skip
 
 
-def describe(source: Path, target: Path, name: str) -> Path:
+def describe(source: Path, target: Path, name: str, **devices) -> Path:
+    """Copies a package, with a manifest; `devices` says which values are on other devices."""
     inputs, outputs, constants = MANIFESTS[name]
+    on = {value: {"device": device} for value, device in devices.items()}
+    inputs, constants = ([{**v, **on.get(v["name"], {})} for v in vs] for vs in (inputs, constants))
     manifest = {
         "format": "aotiny-manifest", "version": 1, "inputs": inputs, "outputs": outputs,
         "constants": constants,
@@ -186,21 +189,39 @@ def runtime_fixture():
     return ctypes.CDLL(path)
 
 
+@pytest.fixture(name="stall")
+def stall_fixture(runtime):
+    """stall(stream, seconds): what is put into the stream from now on waits that long."""
+    usleep = ctypes.CDLL(None).usleep
+
+    def stall(stream: int, seconds: float) -> None:
+        microseconds = ctypes.c_void_p(int(seconds * 1e6))
+        assert runtime.cudaLaunchHostFunc(ctypes.c_void_p(stream), usleep, microseconds) == 0
+
+    return stall
+
+
 @pytest.fixture(name="make_stream")
 def make_stream_fixture(runtime):
+    """make_stream(): a stream that does not wait for the default one; make_stream.destroy(it)."""
     made = []
 
     def make() -> int:
         stream = ctypes.c_void_p()
         assert runtime.cudaStreamCreateWithFlags(ctypes.byref(stream), 1) == 0
-        made.append(stream)
+        made.append(stream.value)
         return stream.value
 
+    def destroy(stream: int) -> None:
+        made.remove(stream)
+        assert runtime.cudaStreamDestroy(ctypes.c_void_p(stream)) == 0
+
+    make.destroy = destroy
     yield make
     gc.collect()
     cuda.synchronize()
-    for stream in made:
-        assert runtime.cudaStreamDestroy(stream) == 0
+    for stream in list(made):
+        destroy(stream)
 
 
 if __name__ == "__main__":

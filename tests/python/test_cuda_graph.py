@@ -5,10 +5,13 @@ import gc
 import threading
 
 import numpy as np
+import pytest
 
 import aotiny
 from aotiny import cuda
 from cuda_packages import (  # noqa: F401
+    allocated,
+    describe,
     described_fixture,
     gpu,
     host,
@@ -82,6 +85,14 @@ def test_graphs_of_one_instance_in_several_threads(described):
     assert not failures, failures
 
 
+def test_graphs_of_models_that_change_a_buffer_on_the_cpu(package, tmp_path):
+    path = describe(package("counter"), tmp_path / "counter.pt2", "counter", total="cpu")
+    error = failure(lambda: load(path, cuda_graph=True))
+    assert error.name == "NotSupported"
+    assert "runs change total, which is on the CPU" in str(error)
+    assert "load it without cuda_graph" in str(error)
+
+
 def test_options_that_do_not_go_with_graphs(described):
     assert "cuda_graph is for" in str(
         failure(lambda: aotiny.Model(described("affine"), cuda_graph=True))
@@ -90,7 +101,7 @@ def test_options_that_do_not_go_with_graphs(described):
     assert "num_models is 2" in str(error) and error.name == "InvalidArgument"
 
 
-def test_a_caller_captures_a_run(described, runtime, make_stream):
+def test_a_caller_captures_a_run(described, package, tmp_path, runtime, make_stream):
     stream = make_stream()
     model, value = load(described("counter")), ones()
     target = gpu(np.zeros(16, np.float32))
@@ -132,13 +143,17 @@ def test_a_caller_captures_a_run(described, runtime, make_stream):
         model(value)
         cuda.synchronize()
         assert capture(refused) == 0 and sentence in str(error)
+    model = load(describe(package("counter"), tmp_path / "counter.pt2", "counter", x="cpu"))
+    assert capture(refused) == 0 and error.name == "NotSupported"
+    assert "cannot be captured into a graph: input x is on the CPU" in str(error)
     assert capture(lambda: failure(load, described("counter"))) == 0
 
 
-def test_models_come_and_go_while_others_capture(described, package, runtime, make_stream):
+@pytest.mark.parametrize("options", [{}, {"cuda_graph": True}, {"num_models": 2}])
+def test_models_come_and_go_while_others_capture(described, package, runtime, make_stream, options):
     # In the global mode, which is torch's, a capture forbids every thread to free memory.
-    stream, graph = make_stream(), ctypes.c_void_p()
-    old = [load(path) for path in (described("counter"), package("embedded"))]
+    stream, graph, before = make_stream(), ctypes.c_void_p(), allocated()
+    old = [load(path, **options) for path in (described("counter"), package("embedded"))]
     for model in old:
         model(ones() if model.manifest else gpu(x()))
     cuda.synchronize()
@@ -150,7 +165,8 @@ def test_models_come_and_go_while_others_capture(described, package, runtime, ma
     def work():
         try:
             for path in (described("affine"), package("affine"), package("embedded")):
-                (y,) = load(path)(gpu(x()))
+                model = load(path, **options)
+                (y,) = model(gpu(x()))
                 np.testing.assert_allclose(host(y), affine(x(), 2), rtol=1e-6)
         except BaseException as error:
             failures.append(error)
@@ -162,3 +178,6 @@ def test_models_come_and_go_while_others_capture(described, package, runtime, ma
     assert not failures, failures
     assert code == 0
     assert runtime.cudaGraphDestroy(graph) == 0
+    assert allocated() == before
+    with open("/proc/self/maps") as maps:
+        assert "aotiny:" not in maps.read()  # no model is left behind

@@ -29,18 +29,22 @@ class DeviceRunner {
   std::vector<Tensor> run(std::span<const Tensor> inputs);
 
  private:
-  std::vector<Tensor> run_in_turn(std::span<const Tensor> inputs, void* stream);
+  // In a stream that the caller captures. With turn_ held.
+  std::vector<Tensor> run_captured(std::span<const Tensor> inputs, void* stream);
+  // Notes that the stream holds the end of a run.
+  void note_end(void* stream) noexcept;
 
   Container& container_;
   std::string name_;
   Device device_;
   DeviceInterface& interface_;
   bool in_turn_;
-  std::mutex mutex_;  // of what follows
+  std::mutex turn_;  // of a run; guards what follows
   std::unique_ptr<GraphRunner> graphs_;
-  std::unique_ptr<DeviceEvent> done_;  // the end of the last run
-  void* last_stream_ = nullptr;        // that it was in
-  bool has_run_ = false;
+  bool has_run_ = false;                // without failing
+  std::mutex end_mutex_;                // of what follows
+  std::unique_ptr<DeviceEvent> end_;    // of the last run
+  std::unique_ptr<DeviceStream> ends_;  // which waits for the ends of all runs; null if in_turn_
 };
 
 }  // namespace aotiny

@@ -206,6 +206,16 @@ Range range_of(const void* address) {
   return search.range;
 }
 
+// Models of torch before 2.13 load modules and never unload them.
+Renamed renamed_in(const ElfImage& image) {
+  Renamed renamed = kRenamed;
+  const auto& undefined = image.undefined();
+  if (!std::binary_search(undefined.begin(), undefined.end(), "cuModuleUnload")) {
+    renamed.emplace_back(kModuleLoad);
+  }
+  return renamed;
+}
+
 }  // namespace
 
 Missing find_missing(const ElfImage& image, DeviceType device) {
@@ -250,16 +260,6 @@ Missing find_missing(const ElfImage& image, DeviceType device) {
     if (!is_provided(symbol.c_str())) missing.symbols.push_back(symbol);
   }
   return missing;
-}
-
-// Models of torch before 2.13 load modules and never unload them.
-Renamed renamed_in(const ElfImage& image) {
-  Renamed renamed = kRenamed;
-  const auto& undefined = image.undefined();
-  if (!std::binary_search(undefined.begin(), undefined.end(), "cuModuleUnload")) {
-    renamed.emplace_back(kModuleLoad);
-  }
-  return renamed;
 }
 
 Library::Library(Bytes image, const std::string& name, DeviceType device) {

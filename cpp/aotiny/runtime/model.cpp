@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "aotiny/core/device_interface.h"
 #include "aotiny/core/threads.h"
 #include "aotiny/runtime/inputs.h"
 
@@ -160,6 +161,9 @@ void Model::use_on_device(const ZipEntry& weights) {
 
 std::vector<Tensor> Model::run(std::span<const Tensor> inputs) {
   const Program& p = *program_;
+  require(
+      p.unrecordable.empty() || !runner_ || !device_interface(device().type).is_capturing(device()),
+      Status::NotSupported, p.name, " cannot be captured into a graph: ", p.unrecordable);
   std::vector<Tensor> prepared;
   if (p.manifest) {
     prepared = prepare_inputs(p.manifest->inputs, inputs, p.name, device());

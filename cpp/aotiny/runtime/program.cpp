@@ -30,12 +30,19 @@ void check_options(const ModelOptions& options) {
           ", but with cuda_graph runs take turns: make an instance for each thread instead");
 }
 
-// A recording would keep the value that an input on the CPU had.
-void check_graph_inputs(const std::string& name, const Manifest& manifest) {
+// Why a run cannot be recorded into a graph; "" if nothing is known against it. A recording would
+// keep the value that an input on the CPU had, and not repeat what a run does to a buffer there.
+std::string why_not_recorded(const Manifest& manifest) {
   for (const TensorSpec& input : manifest.inputs) {
-    require(input.device == DeviceType::CUDA, Status::NotSupported, name, ": input ", input.name,
-            " is on the CPU, whose values a CUDA graph does not see; load it without cuda_graph");
+    if (input.device == DeviceType::CUDA) continue;
+    return "input " + input.name + " is on the CPU, whose values a CUDA graph does not see";
   }
+  for (const ConstantSpec& constant : manifest.constants) {
+    if (!constant.is_mutable || constant.device != DeviceType::CPU) continue;
+    return "runs change " + constant.name +
+           ", which is on the CPU, where a CUDA graph changes nothing";
+  }
+  return "";
 }
 
 }  // namespace
@@ -61,7 +68,9 @@ Program::Program(const std::string& path, const ModelOptions& given)
     require(!interface.is_capturing(device), Status::InvalidState, name,
             " cannot be loaded while the current stream of ", device, " is captured into a graph");
   }
-  if (options.cuda_graph && manifest) check_graph_inputs(name, *manifest);
+  if (manifest) unrecordable = why_not_recorded(*manifest);
+  require(!options.cuda_graph || unrecordable.empty(), Status::NotSupported, name, ": ",
+          unrecordable, "; load it without cuda_graph");
   library = std::make_shared<const Library>(image, name, device.type);
 }
 

@@ -36,6 +36,7 @@ struct Program {
   const PackagedModel& part;
   std::string name;  // for messages: path, and the model's name where there are several
   std::optional<Manifest> manifest;
+  std::string unrecordable;  // why no run may become part of a graph, as the manifest tells; or ""
   std::shared_ptr<const Library> library;
   // On a device, the constants that no run changes: set by the first instance, before there are
   // others.
