@@ -108,7 +108,7 @@ const std::vector<Work>& works() {
          const Stream stream(0);
          wait_for_stream(0, stream.get(), 0, current_stream(0));
          synchronize_stream(0, stream.get(), "the test");
-         Event event;
+         Event event(0);
          event.record(stream.get());
          event.synchronize();
          EXPECT_TRUE(event.is_done());
@@ -151,6 +151,13 @@ const std::vector<Work>& works() {
          interface.collect_modules(before);
          EXPECT_EQ(modules.size(), 1u);
          interface.unload_modules(modules);
+       }},
+      {"TheLastDevice",
+       [] {
+         const Device last = gpu(device_count() - 1);
+         const Tensor host = random_tensor({1000}, 9), there = host.to(last);
+         EXPECT_EQ(floats_of(there.to(gpu(0)).to(kCPU)), floats_of(host));
+         cuda_interface().manual_seed(last, 10);
        }},
       {"Errors",
        [] {

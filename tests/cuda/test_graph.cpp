@@ -177,7 +177,7 @@ TEST_F(Graph, EventsOrderStreams) {
   }
 }
 
-TEST_F(Graph, TheCurrentDeviceIsExchanged) {
+TEST_F(Graph, TheCurrentDeviceIsAnotherForAScope) {
   CudaInterface& interface = cuda_interface();
   const int last = device_count() - 1;
   const auto current = [] {
@@ -198,7 +198,7 @@ TEST_F(Graph, TheCurrentDeviceIsExchanged) {
     EXPECT_EQ(interface.current_stream(gpu(last)), nullptr);
   }).join();
   const std::string sentence =
-      failure(Status::InvalidArgument, [&] { interface.exchange_current(device_count()); });
+      failure(Status::InvalidArgument, [&] { interface.push_current(device_count()); });
   EXPECT_TRUE(contains(sentence, "cuda:" + std::to_string(device_count()))) << sentence;
 }
 

@@ -411,6 +411,55 @@ def test_the_second_device(either, cuda_graph):
     assert [allocated(f"cuda:{i}") for i in range(2)] == before
 
 
+@pytest.mark.skipif(cuda.device_count() < 2, reason="there is one device")
+def test_the_first_device_stays_unused(described, package, run_python):
+    code = """
+import ctypes, sys, threading
+import numpy as np, aotiny
+from aotiny import cuda
+
+driver = ctypes.CDLL("libcuda.so.1")
+def check(what):
+    flags, active, current = ctypes.c_uint(), ctypes.c_int(), ctypes.c_int(-1)
+    assert driver.cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active)) == 0
+    with open("/proc/self/maps") as maps:
+        path = next(line.split()[-1] for line in maps if "libcudart.so" in line)
+    assert ctypes.CDLL(path).cudaGetDevice(ctypes.byref(current)) == 0
+    assert (active.value, current.value) == (0, 0), f"after {what}: {active}, {current}"
+
+def work():
+    x = aotiny.Tensor(np.ones((3, 16), np.float32)).to("cuda:1")
+    check("a copy to the device")
+    pinned = cuda.empty_pinned([3, 16], "float32")
+    pinned.copy_(x, non_blocking=True)
+    cuda.manual_seed(3, "cuda:1")
+    weight = aotiny.quantize(np.ones((16, 64), np.float32), "int4").to("cuda:1")
+    aotiny.matmul(aotiny.Tensor(np.ones((3, 64), np.float32)).to("cuda:1"), weight)
+    check("a product")
+    for path in sys.argv[1:]:
+        for options in ({}, {"cuda_graph": True}, {"num_models": 2}):
+            model = aotiny.Model(path, device="cuda:1", **options)
+            check(f"loading a model, {options}")
+            for _ in range(3):
+                y, = model(x)
+            assert y.to("cpu").numpy()[1, 2] == 4
+            check(f"running a model, {options}")
+            del model, y
+            check(f"unloading a model, {options}")
+    del x, weight, pinned
+    cuda.synchronize("cuda:1"), cuda.empty_cache("cuda:1"), cuda.memory_stats("cuda:1")
+    check("everything")
+
+work()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+check("a thread")
+print("unused")
+"""
+    assert "unused" in run_python(code, described("affine"), package("affine"))
+
+
 # --- around it ------------------------------------------------------------------------------
 
 

@@ -98,7 +98,7 @@ void* device_library(DeviceType type) {
 DeviceScope::DeviceScope(Device device) : device_(device) {
   if (device.type == DeviceType::CPU) return;
   DeviceInterface& found = device_interface(device.type);
-  previous_ = found.exchange_current(device.index);
+  found.push_current(device.index);
   interface_ = &found;
 }
 
@@ -111,11 +111,8 @@ DeviceScope::DeviceScope(Device device, void* stream) : DeviceScope(device) {
 
 DeviceScope::~DeviceScope() {
   if (interface_ == nullptr) return;
-  try {
-    if (has_stream_) interface_->set_current_stream(device_, previous_stream_);
-    interface_->exchange_current(previous_);
-  } catch (const Error&) {  // the device is ruined, which the next call will say
-  }
+  if (has_stream_) interface_->set_current_stream(device_, previous_stream_);
+  interface_->pop_current();
 }
 
 }  // namespace aotiny

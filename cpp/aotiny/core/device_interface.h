@@ -99,9 +99,10 @@ class DeviceInterface {
   virtual void outside_capture(const std::function<void()>& work) = 0;
 
   // Makes the device of this index the one that code which names none works on, on this thread, and
-  // its driver ready for that thread; returns the index of the one before. Compiled models rely on
-  // it. See DeviceScope.
-  virtual int exchange_current(int index) = 0;
+  // its driver ready for that thread, until pop_current() brings the one before back. Compiled
+  // models rely on it. See DeviceScope.
+  virtual void push_current(int index) = 0;
+  virtual void pop_current() noexcept = 0;
   // Where the modules go that compiled code which would never unload them loads on this thread:
   // into a list, or nowhere while that is null. Returns the list before.
   virtual std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept = 0;
@@ -155,7 +156,6 @@ class DeviceScope {
  private:
   Device device_;
   DeviceInterface* interface_ = nullptr;  // null for the CPU
-  int previous_ = 0;
   bool has_stream_ = false;
   void* previous_stream_ = nullptr;
 };

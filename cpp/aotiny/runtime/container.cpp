@@ -152,13 +152,13 @@ Container::Container(std::shared_ptr<const Library> library, const std::string& 
       device_(device),
       library_(std::move(library)),
       functions_(new Functions(*library_, name)) {
-  const DeviceScope scope(device_);  // creating it makes the device current, for good
+  const DeviceScope scope(device_);
   const Functions& f = *functions_;
-  const std::string device_text = to_string(device);
+  // It takes the current device. One with an index it would make current, for good.
+  const char* type = device_.type == DeviceType::CPU ? "cpu" : "cuda";
   check(undisturbed([&] {
           return with_clean_error([&] {
-            return f.create(&container_, static_cast<size_t>(num_models), device_text.c_str(),
-                            nullptr);
+            return f.create(&container_, static_cast<size_t>(num_models), type, nullptr);
           });
         }),
         Status::InvalidProgram, "creating it");

@@ -1,6 +1,7 @@
 #include "aotiny/core/cuda_interface.h"
 
 #include "aotiny/core/check.h"
+#include "aotiny/core/driver.h"
 #include "aotiny/core/graph.h"
 #include "aotiny/core/guard.h"
 #include "aotiny/core/modules.h"
@@ -114,16 +115,9 @@ void CudaInterface::outside_capture(const std::function<void()>& work) {
   work();
 }
 
-// cudaSetDevice also makes the device's context current for the driver's API, which models call
-// directly, on a thread that has not used CUDA before; DeviceGuard would leave the call out where
-// the device is the thread's default one.
-int CudaInterface::exchange_current(int index) {
-  check_device(index);
-  int previous = 0;
-  AOTINY_CUDA_CHECK(cudaGetDevice(&previous));
-  AOTINY_CUDA_CHECK(cudaSetDevice(index));
-  return previous;
-}
+void CudaInterface::push_current(int index) { push_device(index); }
+
+void CudaInterface::pop_current() noexcept { pop_device(); }
 
 std::vector<void*>* CudaInterface::collect_modules(std::vector<void*>* modules) noexcept {
   return cuda::collect_modules(modules);
@@ -148,8 +142,8 @@ void CudaInterface::check_memory(const void* data, Device device) {
 
 std::string CudaInterface::take_error(Device device) noexcept {
   try {
-    (void)cudaGetLastError();
     const DeviceGuard guard(device.index);
+    (void)cudaGetLastError();
     const cudaStream_t stream = cuda::current_stream(device.index);
     if (capture_id(stream) != kNoCapture) return "";  // asking would spoil the capture
     const cudaError_t code = cudaStreamQuery(stream);

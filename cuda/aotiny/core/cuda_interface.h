@@ -40,7 +40,8 @@ class CudaInterface final : public DeviceInterface {
   std::unique_ptr<DeviceGraph> record(Device device, void* stream,
                                       const std::function<void()>& work) override;
   void outside_capture(const std::function<void()>& work) override;
-  int exchange_current(int index) override;
+  void push_current(int index) override;
+  void pop_current() noexcept override;
   std::vector<void*>* collect_modules(std::vector<void*>* modules) noexcept override;
   void unload_modules(const std::vector<void*>& modules) noexcept override;
   void check_memory(const void* data, Device device) override;

@@ -6,6 +6,7 @@
 
 #include "aotiny/core/check.h"
 #include "aotiny/core/guard.h"
+#include "aotiny/core/status.h"
 #include "aotiny/core/stream.h"
 
 namespace aotiny::cuda {
@@ -25,8 +26,11 @@ Generator::Generator(int device) : device_(device), state_{fresh_seed(), 0} {}
 
 Generator::~Generator() {
   if (replay_state_ == nullptr) return;
-  const OutsideCapture outside;
-  (void)cudaFree(replay_state_);
+  try {
+    const DeviceGuard guard(device_);
+    (void)cudaFree(replay_state_);
+  } catch (const Error&) {  // the driver is gone, or of no more use
+  }
 }
 
 void Generator::manual_seed(uint64_t seed) {

@@ -12,11 +12,6 @@ namespace {
 // A wait for the whole device, by a thread that is not ours, spoils a recording.
 constexpr int kMaxAttempts = 4;
 
-Event make_event(int device) {
-  const DeviceGuard guard(device);
-  return Event();
-}
-
 // A recorded graph, destroyed with the object. Only made to be instantiated.
 struct Recording {
   ~Recording() {
@@ -56,12 +51,7 @@ class Graph final : public DeviceGraph {
 
 }  // namespace
 
-OwnEvent::OwnEvent(int device) : device_(device), event_(make_event(device)) {}
-
-void OwnEvent::record(void* stream) {
-  const DeviceGuard guard(device_);
-  event_.record(static_cast<cudaStream_t>(stream));
-}
+void OwnEvent::record(void* stream) { event_.record(static_cast<cudaStream_t>(stream)); }
 
 void OwnEvent::block(void* stream) {
   const DeviceGuard guard(device_);

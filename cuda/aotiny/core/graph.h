@@ -23,7 +23,7 @@ class OwnStream final : public DeviceStream {
 // The streams that it is recorded in and blocks are those of one device.
 class OwnEvent final : public DeviceEvent {
  public:
-  explicit OwnEvent(int device);
+  explicit OwnEvent(int device) : device_(device), event_(device) {}
   void record(void* stream) override;
   void block(void* stream) override;
   void synchronize() override;

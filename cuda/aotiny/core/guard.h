@@ -3,6 +3,7 @@
 #pragma once
 
 #include "aotiny/core/check.h"
+#include "aotiny/core/driver.h"
 #include "aotiny/core/stream.h"
 
 namespace aotiny::cuda {
@@ -21,32 +22,32 @@ class OutsideCapture {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-// Another device is current, and nothing else.
+// Another device is current, and nothing else. Those of a thread nest.
 class CurrentDevice {
  public:
-  explicit CurrentDevice(int device) {
-    check_device(device);
-    AOTINY_CUDA_CHECK(cudaGetDevice(&previous_));
-    current_ = previous_;
-    set(device);
-  }
-  ~CurrentDevice() {
-    if (current_ != previous_) (void)cudaSetDevice(previous_);
-  }
+  explicit CurrentDevice(int device) { set(device); }
+  ~CurrentDevice() { reset(); }
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
   // Makes a third device current; the first one comes back at the end of the scope all the same.
   void set(int device) {
     check_device(device);
-    if (device == current_) return;
-    AOTINY_CUDA_CHECK(cudaSetDevice(device));
-    current_ = device;
+    reset();
+    int current = 0;
+    AOTINY_CUDA_CHECK(cudaGetDevice(&current));
+    if (device == current) return;
+    push_device(device);
+    is_pushed_ = true;
   }
 
  private:
-  int previous_ = 0;
-  int current_ = 0;
+  void reset() noexcept {
+    if (is_pushed_) pop_device();
+    is_pushed_ = false;
+  }
+
+  bool is_pushed_ = false;
 };
 
 // What all work on a device begins with: the device is current, and captures by others neither
@@ -58,8 +59,8 @@ class DeviceGuard {
   void set(int device) { device_.set(device); }
 
  private:
-  const OutsideCapture outside_;
   CurrentDevice device_;
+  const OutsideCapture outside_;
 };
 
 // The stream's device is current too.

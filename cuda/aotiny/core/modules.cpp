@@ -1,9 +1,8 @@
 #include "aotiny/core/modules.h"
 
-#include <dlfcn.h>
-
 #include <utility>
 
+#include "aotiny/core/driver.h"
 #include "aotiny/core/guard.h"
 
 namespace aotiny::cuda {
@@ -12,13 +11,6 @@ namespace {
 constexpr int kNotFound = 500;  // CUDA_ERROR_NOT_FOUND
 
 thread_local std::vector<void*>* t_modules = nullptr;
-
-// A function of the driver, which is opened already where there are modules to load; null if not.
-template <class Signature>
-Signature* driver_function(const char* name) {
-  static void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  return driver == nullptr ? nullptr : reinterpret_cast<Signature*>(::dlsym(driver, name));
-}
 
 }  // namespace
 

@@ -5,10 +5,25 @@
 
 #include "aotiny/core/check.h"
 #include "aotiny/core/cpu_allocator.h"
+#include "aotiny/core/driver.h"
 #include "aotiny/core/guard.h"
 #include "aotiny/core/status.h"
 
 namespace aotiny::cuda {
+namespace {
+
+// Such memory belongs to no device, but asking for it makes a context on the current one.
+int device_in_use() {
+  int current = 0;
+  AOTINY_CUDA_CHECK(cudaGetDevice(&current));
+  if (is_in_use(current)) return current;
+  for (int device = 0; device < device_count(); ++device) {
+    if (is_in_use(device)) return device;
+  }
+  return current;
+}
+
+}  // namespace
 
 PinnedAllocator::~PinnedAllocator() {
   try {
@@ -23,7 +38,7 @@ void* PinnedAllocator::allocate(size_t nbytes, Device) {
           " bytes are more than can be allocated");
   const size_t size_class = CpuAllocator::size_class(nbytes);
   const size_t bytes = CpuAllocator::class_bytes(size_class);
-  const OutsideCapture outside;
+  const DeviceGuard guard(device_in_use());
   const std::lock_guard lock(mutex_);
   collect_done();
   void* data = nullptr;
@@ -86,7 +101,7 @@ void PinnedAllocator::record_use(const void* address, int device, cudaStream_t s
   const DeviceGuard guard(device);
   if (capture_id(stream) != kNoCapture) return;  // the memory has to live as long as the graph
   std::erase_if(block.uses, [](const Event& use) { return use.is_done(); });
-  Event use;
+  Event use(device);
   use.record(stream);
   block.uses.push_back(std::move(use));
 }
@@ -97,7 +112,7 @@ AllocatorStats PinnedAllocator::stats(Device) const {
 }
 
 void PinnedAllocator::empty_cache(Device) {
-  const OutsideCapture outside;
+  const DeviceGuard guard(device_in_use());
   const std::lock_guard lock(mutex_);
   for (const auto& [address, block] : returned_) {
     for (const Event& use : block.uses) use.synchronize();

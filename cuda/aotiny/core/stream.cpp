@@ -14,7 +14,6 @@ namespace {
 
 // One entry a device. Without a destructor, so that tensors which outlive the thread's objects can
 // still be given back.
-constexpr size_t kMaxDevices = 128;
 thread_local std::array<cudaStream_t, kMaxDevices> t_current_streams{};
 
 // Shared by those that record, owned by those that wait for a device: what CUDA does not let happen
@@ -59,7 +58,7 @@ void set_current_stream(int device, cudaStream_t stream) {
 void wait_for_stream(int waiting_device, cudaStream_t waiting, int device, cudaStream_t stream) {
   if (waiting_device == device && waiting == stream) return;
   DeviceGuard guard(device);
-  Event event;
+  Event event(device);
   event.record(stream);
   guard.set(waiting_device);  // the default stream is that of the current device
   AOTINY_CUDA_CHECK(cudaStreamWaitEvent(waiting, event.get(), 0));
@@ -122,25 +121,34 @@ Stream::Stream(int device) : device_(device) {
 }
 
 Stream::~Stream() {
-  const OutsideCapture outside;
-  (void)cudaStreamDestroy(stream_);
+  try {
+    const DeviceGuard guard(device_);
+    (void)cudaStreamDestroy(stream_);
+  } catch (const Error&) {  // the driver is gone, or of no more use
+  }
 }
 
-Event::Event() {
-  const OutsideCapture outside;
+Event::Event(int device) : device_(device) {
+  const DeviceGuard guard(device);
   AOTINY_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
 }
 
 Event::~Event() {
   if (event_ == nullptr) return;
-  const OutsideCapture outside;
-  (void)cudaEventDestroy(event_);
+  try {
+    const DeviceGuard guard(device_);
+    (void)cudaEventDestroy(event_);
+  } catch (const Error&) {  // the driver is gone, or of no more use
+  }
 }
 
-void Event::record(cudaStream_t stream) { AOTINY_CUDA_CHECK(cudaEventRecord(event_, stream)); }
+void Event::record(cudaStream_t stream) {
+  const DeviceGuard guard(device_);
+  AOTINY_CUDA_CHECK(cudaEventRecord(event_, stream));
+}
 
 bool Event::is_done() const {
-  const OutsideCapture outside;
+  const DeviceGuard guard(device_);
   const cudaError_t code = cudaEventQuery(event_);
   if (code == cudaErrorNotReady) {
     (void)cudaGetLastError();
@@ -151,7 +159,7 @@ bool Event::is_done() const {
 }
 
 void Event::synchronize() const {
-  const OutsideCapture outside;
+  const DeviceGuard guard(device_);
   AOTINY_CUDA_CHECK(cudaEventSynchronize(event_));
 }
 

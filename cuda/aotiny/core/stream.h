@@ -6,10 +6,14 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 namespace aotiny::cuda {
+
+// More devices than this are not looked at.
+inline constexpr size_t kMaxDevices = 128;
 
 // The number of devices that the process can use; 0 if there is none.
 int device_count() noexcept;
@@ -70,13 +74,15 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-// A point in a stream that others can wait for. Made on the current device.
+// A point in a stream, of the device, that others can wait for.
 class Event {
  public:
-  Event();
+  explicit Event(int device);
   ~Event();
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  Event(Event&& other) noexcept
+      : device_(other.device_), event_(std::exchange(other.event_, nullptr)) {}
   Event& operator=(Event&& other) noexcept {
+    std::swap(device_, other.device_);
     std::swap(event_, other.event_);
     return *this;
   }
@@ -87,6 +93,7 @@ class Event {
   cudaEvent_t get() const noexcept { return event_; }
 
  private:
+  int device_;
   cudaEvent_t event_ = nullptr;
 };
 

@@ -19,8 +19,8 @@ constexpr size_t kNumChunks = 3;
 // Pinned memory for one chunk, and when the device has fetched what was last put there.
 class Chunk {
  public:
-  Chunk(PinnedAllocator& pinned, size_t nbytes)
-      : pinned_(pinned), nbytes_(nbytes), data_(pinned.allocate(nbytes, kCPU)) {}
+  Chunk(PinnedAllocator& pinned, size_t nbytes, int device)
+      : pinned_(pinned), nbytes_(nbytes), data_(pinned.allocate(nbytes, kCPU)), fetched_(device) {}
   // Waits for the device: where a later part fails, it may still be fetching this one.
   ~Chunk() {
     try {
@@ -61,7 +61,7 @@ void upload_staged(void* destination, int device, const void* source, size_t nby
   std::array<std::optional<Chunk>, kNumChunks> chunks;
   size_t index = 0;
   for (size_t done = 0; done < nbytes; done += kChunkBytes, index = (index + 1) % kNumChunks) {
-    if (!chunks[index]) chunks[index].emplace(pinned, std::min(nbytes, kChunkBytes));
+    if (!chunks[index]) chunks[index].emplace(pinned, std::min(nbytes, kChunkBytes), device);
     chunks[index]->send(static_cast<char*>(destination) + done,
                         static_cast<const char*>(source) + done,
                         std::min(nbytes - done, kChunkBytes), stream);
