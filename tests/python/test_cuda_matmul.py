@@ -8,7 +8,7 @@ from aotiny import cuda
 
 torch = pytest.importorskip("torch")
 
-from weight_formulas import KINDS, k_for, n_for  # noqa: E402
+from weight_formulas import KINDS, activations_of_any_layout, k_for, n_for, random  # noqa: E402
 
 OPERATORS = {
     "int4_plain_mm": "CoalescedInt4",
@@ -39,10 +39,6 @@ def make(format, variant, n=37, k=96, batch=None, group_size=None):
     return aotiny.quantize(array, format, group_size, variant=variant or None)
 
 
-def random(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
 def check(y, expected):
     """y, on CUDA, is the CPU's result up to the order of sums."""
     y, expected = torch.from_dlpack(y), torch.from_dlpack(expected)
@@ -71,15 +67,7 @@ def test_strides_ranks_and_out(format, variant):
     weight = make(format, variant)
     n, k = weight.shape
     there = weight.to("cuda:0")
-    for x in (
-        random(k, 9).T,
-        random(9, 2 * k)[:, ::2],
-        random(18, k + 5)[::2, 5:],
-        random(4, 3, k).transpose(0, 1),
-        random(1, k).expand(5, k),
-        random(k),
-        random(2, 0, k),
-    ):
+    for x in activations_of_any_layout(k):
         on_device = torch.empty_strided(x.shape, x.stride(), device="cuda")
         on_device = x.cuda() if 0 in x.stride() else on_device.copy_(x)
         check(aotiny.matmul(on_device, there), aotiny.matmul(x, weight))

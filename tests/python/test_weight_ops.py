@@ -5,7 +5,15 @@ import pytest
 import torch
 
 import aotiny
-from weight_formulas import KINDS, k_for, n_for, quantized, values
+from weight_formulas import (
+    KINDS,
+    activations_of_any_layout,
+    k_for,
+    n_for,
+    quantized,
+    random,
+    values,
+)
 
 INT8_TYPES = {"CoalescedInt4", "ExactInt4", "ExactInt5", "PlanarInt6", "Int8"}
 OPERATORS = {
@@ -37,10 +45,6 @@ def make(format, variant, n=37, k=96, batch=None, seed=0, group_size=None):
 def of_type(kind):
     format, variant, _ = next(entry for entry in KINDS if entry[2] == kind)
     return make(format, variant)
-
-
-def random(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 def check(y, x, weight, activation, bias=None):
@@ -110,15 +114,7 @@ def test_the_default_is_int8_where_there_is_such_a_product(format, variant, kind
 def test_matmul_takes_strides_and_any_rank(format, variant, kind):
     weight = make(format, variant)
     n, k = weight.shape
-    for x in (
-        random(k, 9).T,
-        random(9, 2 * k)[:, ::2],
-        random(18, k + 5)[::2, 5:],
-        random(4, 3, k).transpose(0, 1),
-        random(1, k).expand(5, k),
-        random(k),
-        random(2, 0, k),
-    ):
+    for x in activations_of_any_layout(k):
         for activation in activations_of(kind):
             y = aotiny.matmul(x, weight, activation=activation)
             check(y, x, weight, activation)

@@ -150,3 +150,23 @@ def quantized(x: np.ndarray) -> np.ndarray:
     d = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
     codes = np.rint(blocks / np.where(d > 0, d, 1))
     return (codes.astype(np.float64) * d).reshape(x.shape)
+
+
+# --- what products are tested with ------------------------------------------------------------
+
+
+def random(*shape, seed=1, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def activations_of_any_layout(k: int) -> list[torch.Tensor]:
+    """Activations [..., k] of several ranks: strided, shifted, broadcast, a single row, none."""
+    return [
+        random(k, 9).T,
+        random(9, 2 * k)[:, ::2],
+        random(18, k + 5)[::2, 5:],
+        random(4, 3, k).transpose(0, 1),
+        random(1, k).expand(5, k),
+        random(k),
+        random(2, 0, k),
+    ]
