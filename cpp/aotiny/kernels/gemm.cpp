@@ -83,6 +83,32 @@ void finish_line(const Product& p, int64_t count, const float* sums, const char*
   }
 }
 
+// The same for a block whose columns lie side by side in C, if D is the same for each of them, as a
+// bias is, and this instruction set has the vectors; otherwise false.
+bool finish_transposed(const Product& p, int64_t rows, int64_t columns, const float* sums,
+                       int64_t sums_row, const char* d, char* c) {
+  const GemmKernels& kernels = *p.kernels;
+  const bool is_float = p.dtype == DType::Float32;
+  const bool is_bf16 = p.dtype == DType::BFloat16 && kernels.finish_transposed_bf16 != nullptr;
+  if (rows > kernels.lanes || !(is_float || is_bf16)) return false;
+  if (d != nullptr && p.d_strides.column != 0) return false;
+  float addend[kMaxLanes];
+  if (d != nullptr) {
+    load_floats(kernels, p.dtype, rows, d, p.d_strides.row, addend);
+    for (int64_t r = 0; r < rows; ++r) addend[r] *= p.beta;
+  }
+  const float* added = d == nullptr ? nullptr : addend;
+  const int64_t line = p.c_strides.column;
+  if (is_float) {
+    kernels.finish_transposed(rows, columns, p.alpha, sums, sums_row, added,
+                              reinterpret_cast<float*>(c), line);
+  } else {
+    kernels.finish_transposed_bf16(rows, columns, p.alpha, sums, sums_row, added,
+                                   reinterpret_cast<uint16_t*>(c), line);
+  }
+  return true;
+}
+
 // A block of at most kMaxLanes rows of C, from its sums, at row r0 and column c0. Lines run along
 // C's contiguous dimension.
 void finish_block(const Product& p, int64_t r0, int64_t rows, int64_t c0, int64_t columns,
@@ -104,6 +130,7 @@ void finish_block(const Product& p, int64_t r0, int64_t rows, int64_t c0, int64_
     lines(rows, columns, sums, sums_row, p.c_strides, p.d_strides);
     return;
   }
+  if (finish_transposed(p, rows, columns, sums, sums_row, d, c)) return;
   alignas(64) float turned[kMaxLanes * kLine];
   for (int64_t j = 0; j < columns; j += kLine) {
     const int64_t length = std::min(kLine, columns - j);

@@ -58,10 +58,21 @@ void float_to_fp16(int64_t count, const float* in, uint16_t* out) {
 
 using Simd = GemmSimd<Avx2Vector>;
 
-constexpr GemmKernels kKernels{
-    "avx2",        Avx2Vector::kLanes, Avx2Vector::kTileRows, Avx2Vector::kDotRows, Simd::tile,
-    Simd::pack,    Simd::dot,          Simd::transpose,       Simd::finish,         bf16_to_float,
-    fp16_to_float, float_to_bf16,      float_to_fp16};
+constexpr GemmKernels kKernels{"avx2",
+                               Avx2Vector::kLanes,
+                               Avx2Vector::kTileRows,
+                               Avx2Vector::kDotRows,
+                               Simd::tile,
+                               Simd::pack,
+                               Simd::dot,
+                               Simd::transpose,
+                               Simd::finish,
+                               Simd::finish_transposed<float>,
+                               nullptr,
+                               bf16_to_float,
+                               fp16_to_float,
+                               float_to_bf16,
+                               float_to_fp16};
 
 }  // namespace
 

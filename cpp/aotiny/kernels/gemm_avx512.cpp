@@ -23,15 +23,8 @@ void fp16_to_float(int64_t count, const uint16_t* in, float* out) {
 void float_to_bf16(int64_t count, const float* in, uint16_t* out) {
   for (int64_t i = 0; i < count; i += 16) {
     const __mmask16 mask = count - i < 16 ? Avx512Vector::first(count - i) : __mmask16{0xffff};
-    const __m512 value = _mm512_maskz_loadu_ps(mask, in + i);
-    const __m512i bits = _mm512_castps_si512(value);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded =
-        _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-    const __m512i kept =
-        _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x00400000));  // stays NaN
-    _mm256_mask_storeu_epi16(out + i, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(kept, 16)));
+    _mm256_mask_storeu_epi16(out + i, mask,
+                             Avx512Vector::round_bf16(_mm512_maskz_loadu_ps(mask, in + i)));
   }
 }
 
@@ -55,6 +48,8 @@ constexpr GemmKernels kKernels{"avx512",
                                Simd::dot,
                                Simd::transpose,
                                Simd::finish,
+                               Simd::finish_transposed<float>,
+                               Simd::finish_transposed<uint16_t>,
                                bf16_to_float,
                                fp16_to_float,
                                float_to_bf16,

@@ -42,6 +42,15 @@ struct GemmKernels {
   void (*finish)(int64_t count, float alpha, const float* in, float beta, const float* addend,
                  int64_t addend_stride, float* out);
 
+  // out[c·out_row + r] = alpha·in[r·in_row + c] (+ addend[r] unless null), for r < rows <= lanes
+  // and c < columns: `transpose` and `finish` of a block in one, in registers. The second one
+  // rounds to bf16, and is null where there are no vectors for that.
+  void (*finish_transposed)(int64_t rows, int64_t columns, float alpha, const float* in,
+                            int64_t in_row, const float* addend, float* out, int64_t out_row);
+  void (*finish_transposed_bf16)(int64_t rows, int64_t columns, float alpha, const float* in,
+                                 int64_t in_row, const float* addend, uint16_t* out,
+                                 int64_t out_row);
+
   // Between float and the storage of the 16-bit floats, rounding to nearest even.
   void (*bf16_to_float)(int64_t count, const uint16_t* in, float* out);
   void (*fp16_to_float)(int64_t count, const uint16_t* in, float* out);

@@ -124,6 +124,39 @@ struct GemmSimd {
     }
   }
 
+  template <class Output>
+  static void finish_transposed(int64_t rows, int64_t columns, float alpha, const float* in,
+                                int64_t in_row, const float* addend, Output* out, int64_t out_row) {
+    const Reg scale = Vector::set1(alpha);
+    const Reg add = addend == nullptr ? Vector::zero() : Vector::load_partial(addend, rows);
+    for (int64_t c0 = 0; c0 < columns; c0 += kLanes) {
+      const int64_t count = columns - c0 < kLanes ? columns - c0 : kLanes;
+      Reg block[kLanes];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kLanes; ++i) {
+        if (i >= rows) {
+          block[i] = Vector::zero();
+        } else if (count == kLanes) {
+          block[i] = Vector::load(in + i * in_row + c0);
+        } else {
+          block[i] = Vector::load_partial(in + i * in_row + c0, count);
+        }
+      }
+      Vector::transpose(block);
+      Output* to = out + c0 * out_row;
+      const auto line = [&](Reg value) { return Vector::fma(scale, value, add); };
+      if (rows == kLanes && count == kLanes) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kLanes; ++i) Vector::store(to + i * out_row, line(block[i]));
+      } else {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < kLanes; ++i) {
+          if (i < count) Vector::store_partial(to + i * out_row, line(block[i]), rows);
+        }
+      }
+    }
+  }
+
   static void pack(int64_t k, int64_t columns, int64_t width, const void* v, int64_t v_k,
                    int64_t v_column, void* panel) {
     const float* from = static_cast<const float*>(v);

@@ -32,6 +32,22 @@ struct Avx512Vector {
   static void store_partial(float* p, Reg r, int64_t count) {
     _mm512_mask_storeu_ps(p, first(count), r);
   }
+  // As bf16, rounded to nearest even; a NaN stays one.
+  static __m256i round_bf16(Reg value) {
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x00400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(kept, 16));
+  }
+  static void store(uint16_t* p, Reg r) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(r));
+  }
+  static void store_partial(uint16_t* p, Reg r, int64_t count) {
+    _mm256_mask_storeu_epi16(p, first(count), round_bf16(r));
+  }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   // value·column + sum, with the elements that multiply.
   static Reg multiply(Reg value, Reg column, Reg sum) { return fma(value, column, sum); }
