@@ -152,8 +152,8 @@ std::vector<Case> cases(DType dtype) {
     list.push_back({dtype, m, n, k, {k + 3, 1}, {1, k + 5}, {3 * n, 3}});
   }
   // More of k than one panel holds.
-  list.push_back({dtype, 20, 19, 2051, {2051, 1}, {1, 2051}, {19, 1}});
-  list.push_back({dtype, 20, 19, 2050, {2050, 1}, {19, 1}, {19, 1}});
+  list.push_back({dtype, 20, 19, 4099, {4099, 1}, {1, 4099}, {19, 1}});
+  list.push_back({dtype, 20, 19, 4098, {4098, 1}, {19, 1}, {19, 1}});
   return list;
 }
 

@@ -14,7 +14,9 @@ namespace aotiny {
 namespace {
 
 constexpr int64_t kMaxLanes = 16;
-constexpr int64_t kDepth = 1024;   // of k in one panel, which then fits the second-level cache
+// Of k in one panel, which then fits the second-level cache, at least 1 MB where there is AVX-512.
+constexpr int64_t kPanelBytes = 96 << 10;
+constexpr int64_t kPanelBytesAvx512 = 384 << 10;
 constexpr int64_t kLine = 64;      // elements of C finished at once
 constexpr int64_t kDotBlock = 12;  // rows of x at once
 
@@ -221,7 +223,9 @@ void tile_panel(const Product& p, int64_t begin, int64_t end, int64_t c0, int64_
   const GemmKernels& kernels = *p.kernels;
   const int64_t vectors = (columns + kernels.lanes - 1) / kernels.lanes;
   const int64_t width = vectors * kernels.lanes;
-  const int64_t depth = std::min(kDepth, p.k);
+  const int64_t panel_bytes = kernels.lanes == kMaxLanes ? kPanelBytesAvx512 : kPanelBytes;
+  const int64_t element = p.to_float ? int64_t{sizeof(float)} : p.itemsize;
+  const int64_t depth = std::min(panel_bytes / (kGemmVectors * kernels.lanes * element), p.k);
   const bool direct = !p.to_float && p.dtype == DType::Float32 && p.v_strides.column == 1 &&
                       columns == width && end - begin <= 2 * kernels.tile_rows;
   const bool staged = p.to_float;
