@@ -74,6 +74,9 @@ void finish_line(const Product& p, int64_t count, const float* sums, const char*
                    reinterpret_cast<float*>(c));
     return;
   }
+  if (d == nullptr && p.alpha == 1.0f) {
+    return store_floats(kernels, p.dtype, count, sums, c, c_stride);
+  }
   float addend[kLine], line[kLine];
   for (int64_t j = 0; j < count; j += kLine) {
     const int64_t length = std::min(kLine, count - j);
@@ -233,9 +236,13 @@ void tile_panel(const Product& p, int64_t begin, int64_t end, int64_t c0, int64_
   const Scratch<float> stage(staged ? depth * columns : 0);
   const bool s_copied = p.to_float || (p.dtype != DType::Float32 && p.s_strides.column != 1);
   const Scratch<float> s_block(s_copied ? kernels.tile_rows * depth : 0);
-  // Sums wait in memory while k comes in several blocks; otherwise one block of rows at a time.
+  // Sums that are C as they are.
+  const bool in_place = p.dtype == DType::Float32 && p.d == nullptr && p.alpha == 1.0f &&
+                        p.c_strides.column == 1 && columns == width;
+  // Others wait in memory while k comes in several blocks; otherwise one block of rows at a time.
   const bool whole = p.k > depth;
-  const Scratch<float> sums((whole ? end - begin + kMaxLanes : kernels.lanes) * width);
+  const Scratch<float> sums(in_place ? 0
+                                     : (whole ? end - begin + kMaxLanes : kernels.lanes) * width);
 
   for (int64_t k0 = 0; k0 < p.k; k0 += depth) {
     const int64_t block = std::min(depth, p.k - k0);
@@ -258,15 +265,20 @@ void tile_panel(const Product& p, int64_t begin, int64_t end, int64_t c0, int64_
     for (int64_t r0 = begin; r0 < end; r0 += kernels.lanes) {
       const int64_t rows = std::min(kernels.lanes, end - r0);
       float* block_sums = sums.data() + (whole ? (r0 - begin) * width : 0);
+      int64_t sums_row = width;
+      if (in_place) {
+        block_sums = reinterpret_cast<float*>(p.c) + r0 * p.c_strides.row + c0;
+        sums_row = p.c_strides.row;
+      }
       for (int64_t r = 0; r < rows; r += kernels.tile_rows) {
         const int64_t tile_rows = std::min(kernels.tile_rows, rows - r);
         const char* s = p.s + ((r0 + r) * p.s_strides.row + k0 * p.s_strides.column) * p.itemsize;
         const Block tile = prepare(p, tile_rows, block, s, p.s_strides.row, p.s_strides.column,
                                    s_block.data(), true);
         kernels.tile(tile_rows, vectors, block, tile.data, tile.outer, tile.inner, v_data, v_k,
-                     block_sums + r * width, width, k0 > 0);
+                     block_sums + r * sums_row, sums_row, k0 > 0);
       }
-      if (k0 + block == p.k) finish_block(p, r0, rows, c0, columns, block_sums, width);
+      if (!in_place && k0 + block == p.k) finish_block(p, r0, rows, c0, columns, block_sums, width);
     }
   }
 }

@@ -46,6 +46,17 @@ void pack(int64_t k, int64_t columns, int64_t width, const void* v, int64_t v_k,
     const uint16_t* row = from + i * v_k;
     uint16_t* pairs = to + i * width;
     const bool paired = i + 1 < k;
+    if (v_column == 1) {  // sixteen columns of two rows at once
+      for (int64_t j = 0; j < width; j += 16) {
+        const int64_t left = columns - j < 0 ? 0 : columns - j < 16 ? columns - j : 16;
+        const __mmask16 mask = Bf16Vector::first(left);
+        const __mmask16 second = paired ? mask : __mmask16{0};
+        const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row + j));
+        const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, row + j + v_k));
+        _mm512_storeu_si512(pairs + 2 * j, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+      }
+      continue;
+    }
     for (int64_t j = 0; j < columns; ++j) {
       pairs[2 * j] = row[j * v_column];
       pairs[2 * j + 1] = paired ? row[j * v_column + v_k] : uint16_t{0};
