@@ -18,6 +18,18 @@ struct Bf16Vector : Avx512Vector {
     const __mmask32 mask = static_cast<__mmask32>((uint64_t{1} << count) - 1);
     return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p));
   }
+  // Like the products, rounding takes what is below the normal numbers for zero.
+  static __m256i round_bf16(Reg value) {
+    return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
+  }
+  using Avx512Vector::store;
+  using Avx512Vector::store_partial;
+  static void store(uint16_t* p, Reg r) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(r));
+  }
+  static void store_partial(uint16_t* p, Reg r, int64_t count) {
+    _mm256_mask_storeu_epi16(p, first(count), round_bf16(r));
+  }
   static Reg multiply(Reg value, Reg column, Reg sum) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(value),
                             reinterpret_cast<__m512bh>(column));
@@ -65,6 +77,14 @@ void pack(int64_t k, int64_t columns, int64_t width, const void* v, int64_t v_k,
   }
 }
 
+void float_to_bf16(int64_t count, const float* in, uint16_t* out) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) Bf16Vector::store(out + i, Bf16Vector::load(in + i));
+  if (i < count) {
+    Bf16Vector::store_partial(out + i, Bf16Vector::load_partial(in + i, count - i), count - i);
+  }
+}
+
 using Simd = GemmSimd<Bf16Vector>;
 
 }  // namespace
@@ -76,6 +96,8 @@ const GemmKernels& gemm_kernels_avx512bf16() noexcept {
     table.tile = Simd::tile;
     table.pack = pack;
     table.dot = Simd::dot;
+    table.finish_transposed_bf16 = Simd::finish_transposed<uint16_t>;
+    table.float_to_bf16 = float_to_bf16;
     return table;
   }();
   return kernels;
