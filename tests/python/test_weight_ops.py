@@ -10,6 +10,7 @@ from weight_formulas import (
     activations_of_any_layout,
     k_for,
     n_for,
+    native_values,
     quantized,
     random,
     values,
@@ -52,7 +53,7 @@ def check(y, x, weight, activation, bias=None):
     y = torch.from_dlpack(y)
     assert y.dtype == x.dtype
     assert y.shape == (*x.shape[:-1], weight.shape[-2])
-    w = values(weight)
+    w = values(weight) if activation == "int8" else native_values(weight, x.dtype)
     exact_x = x.float().numpy()
     exact_x = quantized(exact_x) if activation == "int8" else exact_x.astype(np.float64)
     expected = exact_x @ np.swapaxes(w, -1, -2)

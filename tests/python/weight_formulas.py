@@ -1,6 +1,9 @@
 """The formats and products written as numpy formulas, from packed tensors alone: the oracle of the
 tests of weights. It shares no code with aotiny."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -58,6 +61,17 @@ def values(weight) -> np.ndarray:
         return _values(weight, planes)
     count = weight.shape[0]
     return np.stack([_values(weight, {n: p[b] for n, p in planes.items()}) for b in range(count)])
+
+
+def native_values(weight, dtype: torch.dtype) -> np.ndarray:
+    """The same as products with native activations of that dtype take them on the CPU: those of
+    tile-packed weights are rounded to bfloat16 where the processor multiplies bfloat16."""
+    exact = values(weight)
+    limit = os.environ.get("AOTINY_CPU_CAPABILITY", "avx512_bf16")
+    multiplies = "avx512_bf16" in Path("/proc/cpuinfo").read_text() and limit == "avx512_bf16"
+    if type(weight).__name__ == "Int4TilePacked" and dtype == torch.bfloat16 and multiplies:
+        return torch.from_numpy(exact).float().bfloat16().double().numpy()
+    return exact
 
 
 def _values(weight, planes) -> np.ndarray:

@@ -11,7 +11,7 @@ namespace aotiny {
 enum class Activation : uint8_t {
   Auto,
   Int8,    // quantized in blocks of 32: plain_mm.h
-  Native,  // as they are, with weights dequantized to fp32: dequantized_mm.h
+  Native,  // as they are, with weights dequantized: dequantized_mm.h, tile_packed_mm.h
 };
 
 // By name, "int8" or "native"; fails with InvalidArgument, naming those that there are.

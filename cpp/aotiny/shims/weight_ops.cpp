@@ -9,6 +9,7 @@
 #include "aotiny/kernels/dequantized_mm.h"
 #include "aotiny/kernels/gemm_floats.h"
 #include "aotiny/kernels/plain_mm_launch.h"
+#include "aotiny/kernels/tile_packed_mm.h"
 #include "aotiny/quant/weight_kernels.h"
 
 namespace aotiny {
@@ -105,7 +106,22 @@ void int8_product(const Product& p) {
   }
 }
 
+void tile_packed_product(const Product& p) {
+  const Tensor x = apart(p.x, p.y);
+  for (int64_t b = 0; b < x.size(0); ++b) {
+    tile_packed_mm(p.weight, b,
+                   {.m = x.size(1),
+                    .x = x.select(0, b).data<BFloat16>(),
+                    .x_row = x.stride(1),
+                    .bias = p.bias,
+                    .y = p.y.select(0, b).data<BFloat16>()});
+  }
+}
+
 void native_product(const Product& p) {
+  if (has_tile_packed_mm(p.weight.format(), p.x.dtype(), cpu_features())) {
+    return tile_packed_product(p);
+  }
   const bool wide = p.x.dtype() == DType::Float32;
   const bool in_place = wide && !may_overlap(p.x, p.y);
   const Tensor x = wide ? p.x : p.x.to(DType::Float32).contiguous();
