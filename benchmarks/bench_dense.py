@@ -1,15 +1,19 @@
 """Dense products and attention against torch's, in one process and on the same threads.
 
-    python benchmarks/bench_dense.py [--library PATH] [--threads N] [--only TEXT] [--json]
+    python benchmarks/bench_dense.py [--threads N ...] [--only TEXT] [--realtime]
+    python benchmarks/bench_dense.py --record        # measures, writes results/dense.json
+    python benchmarks/bench_dense.py --render        # the table in docs/dense.md, from that
 
 Each row is the median of both, taken in turns, and their ratio (below 1: aotiny is faster). Weights
-larger than the cache rotate, so that neither side finds them there. Needs torch and aotiny, or the
-path of a libaotiny.
+larger than the cache rotate, so that neither side finds them there. --realtime has the system leave
+the processors to a row while it is measured, which needs root and is unkind to whoever else works
+on the machine. Needs torch and aotiny, or the path of a libaotiny.
 """
 
 import argparse
 import ctypes
 import json
+import os
 import platform
 import statistics
 import time
@@ -19,7 +23,10 @@ import torch
 
 DTYPE_CODES = {torch.float32: 6, torch.bfloat16: 15, torch.float16: 5, torch.float64: 7}
 ROTATED_BYTES = 128 << 20
-SECONDS = 0.25  # per row and side
+SECONDS = 0.1  # per row and side
+ROOT = Path(__file__).resolve().parent.parent
+DATA, PAGE = ROOT / "benchmarks/results/dense.json", ROOT / "docs/dense.md"
+BEGIN, END = "<!-- figures: benchmarks/bench_dense.py -->", "<!-- end of figures -->"
 
 
 class Library:
@@ -139,43 +146,85 @@ def all_rows(dtypes):
         yield attention_row, (dtype, 1, 32, 8, 128, 2048, 128)
 
 
+def measure_row(function, library, sizes, threads, realtime):
+    if realtime:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        name, (ours, theirs), flops = function(library, *sizes)
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    row = {"name": name, "threads": threads, "aotiny_us": round(ours * 1e6, 1)}
+    row |= {"torch_us": round(theirs * 1e6, 1), "ratio": round(ours / theirs, 3)}
+    return row | {"aotiny_gflops": round(flops / ours / 1e9, 1)}
+
+
+def machine() -> dict:
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    fields = {k.strip(): v.strip() for k, v in (line.split(":", 1) for line in cpuinfo if line)}
+    return {
+        "cpu": f"{fields.get('model name', platform.machine())}, family {fields.get('cpu family')}",
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def table(data: dict) -> str:
+    """A line for each shape; microseconds of aotiny and of torch."""
+    cells = {}
+    for row in data["rows"]:
+        kind, dtype, shape = row["name"].split(" ", 2)
+        cells.setdefault(f"{kind} {shape}", {})[dtype, row["threads"]] = row
+    columns = [(dtype, n) for dtype in ("float32", "bfloat16") for n in (1, 2)]
+    lines = ["| aotiny / torch | " + " | ".join(f"{d}, {n} thr." for d, n in columns) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    for name, row in cells.items():
+        texts = [f"{row[c]['aotiny_us']:.0f} / {row[c]['torch_us']:.0f}" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def rendered(page: str, data: dict) -> str:
+    head, rest = page.split(BEGIN)
+    return head + f"{BEGIN}\n{table(data)}\n{END}" + rest.split(END)[1]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--library", type=Path, help="default: that of the installed aotiny")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--only", default="", help="linear, bmm or attention")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--realtime", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--render", action="store_true")
     arguments = parser.parse_args()
+    if arguments.render:
+        PAGE.write_text(rendered(PAGE.read_text(), json.loads(DATA.read_text())))
+        return
     if arguments.library is None:
         import aotiny
 
         arguments.library = Path(aotiny.__file__).parent / "lib" / "libaotiny.so.0"
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
     library = Library(arguments.library)
     dtypes = [getattr(torch, name) for name in arguments.dtypes]
     rows = []
-    for function, sizes in all_rows(dtypes):
-        if arguments.only not in function.__name__:
-            continue
-        name, (ours, theirs), flops = function(library, *sizes)
-        row = {"name": name, "aotiny_us": ours * 1e6, "torch_us": theirs * 1e6}
-        row |= {"ratio": ours / theirs, "aotiny_gflops": flops / ours / 1e9}
-        rows.append(row)
-        if not arguments.json:
+    for threads in [1, 2] if arguments.record else arguments.threads:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        for function, sizes in all_rows(dtypes):
+            if arguments.only not in function.__name__:
+                continue
+            row = measure_row(function, library, sizes, threads, arguments.realtime)
+            rows.append(row)
             print(
-                f"{name:56} {row['aotiny_us']:10.1f} us  torch {row['torch_us']:10.1f} us  "
+                f"{row['name']:56} {row['aotiny_us']:10.1f} us  torch {row['torch_us']:10.1f} us  "
                 f"ratio {row['ratio']:5.2f}  {row['aotiny_gflops']:7.1f} GFLOP/s",
                 flush=True,
             )
-    if arguments.json:
-        machine = {
-            "processor": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-            "threads": arguments.threads,
-        }
-        print(json.dumps({"machine": machine, "rows": rows}, indent=2))
+    if arguments.record:
+        data = {"machine": machine(), "torch": torch.__version__, "rows": rows}
+        data["realtime"] = arguments.realtime
+        DATA.write_text(json.dumps(data, indent=1) + "\n")
 
 
 if __name__ == "__main__":
