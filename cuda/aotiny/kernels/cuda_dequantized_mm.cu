@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "aotiny/kernels/cuda_native_decode.h"
 // Not the kernel: the instances, which take their time to compile, are in files of their own.
 #include "aotiny/kernels/product_tiles.cuh"
 
@@ -46,6 +47,7 @@ DequantizedMmPlan plan_dequantized_mm(int64_t batch, int64_t m, int64_t n, DType
 }
 
 void dequantized_mm(const WeightProduct& product, cudaStream_t stream) {
+  if (native_decode(product, stream)) return;
   const DeviceWeight& weight = product.weight;
   dequantized_mm(product, plan_dequantized_mm(weight.batch, product.m, weight.n, product.dtype),
                  stream);

@@ -1,0 +1,13 @@
+// native_decode of CoalescedInt4 with values as metadata.
+#include "aotiny/kernels/cuda_native_decode_kernel.cuh"
+
+namespace aotiny::cuda {
+
+template void native_decode_of<CoalescedInt4Traits<Metadata::A>>(const WeightProduct&,
+                                                                 const NativeDecodePlan&,
+                                                                 cudaStream_t);
+template void native_decode_of<CoalescedInt4Traits<Metadata::H>>(const WeightProduct&,
+                                                                 const NativeDecodePlan&,
+                                                                 cudaStream_t);
+
+}  // namespace aotiny::cuda
