@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <numeric>
+#include <sstream>
 
 #include "aotiny/runtime/inputs.h"
 #include "aotiny/runtime/requirements.h"
@@ -26,6 +27,12 @@ const char* const kText = R"({
                  "mutable": true}],
   "quantization": null})";
 
+std::string text(Dims dims) {
+  std::ostringstream out;
+  out << dims;
+  return out.str();
+}
+
 std::string refusal(const std::string& text) {
   try {
     parse_manifest(text, "a.pt2");
@@ -47,8 +54,8 @@ TEST(Manifest, IsReadWhole) {
   const Manifest manifest = parse_manifest(kText, "a.pt2");
   EXPECT_EQ(manifest.cpu_features, (std::vector<std::string>{"avx2", "fma"}));
   ASSERT_EQ(manifest.inputs.size(), 3u);
-  EXPECT_EQ(to_string(manifest.inputs[0].shape), "[batch (1..4), seq (2.., a multiple of 2)]");
-  EXPECT_EQ(to_string(manifest.inputs[1].shape), "[batch (1..), 3]");
+  EXPECT_EQ(text(Dims{manifest.inputs[0].shape}), "[batch (1..4), seq (2.., a multiple of 2)]");
+  EXPECT_EQ(text(Dims{manifest.inputs[1].shape}), "[batch (1..), 3]");
   EXPECT_EQ(manifest.inputs[0].range, (std::pair<int64_t, int64_t>{0, 9}));
   EXPECT_EQ(manifest.inputs[2].strides, (Ints{1, 2}));
   EXPECT_EQ(manifest.outputs[0].dtype, DType::BFloat16);

@@ -100,7 +100,8 @@ AOTINY_API int32_t aotiny_allocator_stats(const char* device, AotinyAllocatorSta
 
 /* How many OpenMP threads a call may use, 1..4096, from whichever thread; 0 asks for the default
  * again: what OpenMP says, but, unless OMP_NUM_THREADS is set, no more than the processors that the
- * affinity mask and the cgroups grant. Runs at the same time divide them. */
+ * affinity mask and the cgroups grant. A run that begins while others are under
+ * way gets one part in so many. */
 AOTINY_API int32_t aotiny_set_num_threads(int64_t count);
 /* What a call from this thread may use. */
 AOTINY_API int32_t aotiny_num_threads(int64_t* ret_count);

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +11,6 @@
 #include <fstream>
 #include <limits>
 #include <sstream>
-#include <thread>
 
 #include "aotiny/core/status.h"
 
@@ -25,9 +25,12 @@ std::atomic<int> g_processors{0};  // 0 until they are looked for
 std::atomic<int> g_runs{0};
 thread_local int t_share = 0;  // 0 outside of runs
 
-// What OMP_NUM_THREADS says is meant, whatever the machine.
+// What OMP_NUM_THREADS says is meant, whatever the machine; OpenMP passes over what is no number.
 bool is_set_by_user() noexcept {
-  static const bool is_set = std::getenv("OMP_NUM_THREADS") != nullptr;
+  static const bool is_set = [] {
+    const char* value = std::getenv("OMP_NUM_THREADS");
+    return value != nullptr && std::atoi(value) > 0;
+  }();
   return is_set;
 }
 
@@ -58,9 +61,14 @@ double least_limit(const std::string& mount, std::string path, Limit&& limit) {
 }
 
 int affinity_processors() noexcept {
+  // The process's: a thread that loads a model may be bound to less than the others have. Where
+  // OpenMP binds its threads, the first one has a processor to itself, and OpenMP knows of all.
   cpu_set_t mask;
-  if (::sched_getaffinity(0, sizeof mask, &mask) == 0) return std::max(CPU_COUNT(&mask), 1);
-  return static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));  // above 1024
+  if (omp_get_proc_bind() == omp_proc_bind_false &&
+      ::sched_getaffinity(::getpid(), sizeof mask, &mask) == 0) {
+    return std::max(CPU_COUNT(&mask), 1);
+  }
+  return std::max(omp_get_num_procs(), 1);
 }
 
 }  // namespace

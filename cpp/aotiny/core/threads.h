@@ -2,7 +2,8 @@
 //
 // Compiled kernels and ours share OpenMP's threads, which wait for each other by spinning: more
 // threads than processors make a run slower by orders of magnitude, not by a share. So the default
-// is what this process may really use, and runs at the same time divide it.
+// is what this process may really use, and a run that begins while others are under way takes one
+// part in so many.
 #pragma once
 
 #include <cstdint>

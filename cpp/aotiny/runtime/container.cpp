@@ -130,8 +130,11 @@ class ModuleScope {
     if (interface_ == nullptr) return;
     interface_->collect_modules(previous_);
     if (found_.empty()) return;
-    const std::lock_guard lock(mutex_);
-    modules_.insert(modules_.end(), found_.begin(), found_.end());
+    try {
+      const std::lock_guard lock(mutex_);
+      modules_.insert(modules_.end(), found_.begin(), found_.end());
+    } catch (const std::bad_alloc&) {  // they stay loaded
+    }
   }
   ModuleScope(const ModuleScope&) = delete;
   ModuleScope& operator=(const ModuleScope&) = delete;

@@ -118,6 +118,8 @@ std::vector<Tensor> GraphRunner::record(std::span<const Tensor> inputs, std::vec
       }
     });
   } catch (const Error& error) {
+    // Not the recording's fault: a kernel of the run before, which is told only now.
+    if (!interface_.take_error(device_).empty()) throw;
     const bool no_memory = error.status() == Status::MemoryAllocationFailed;
     fail(no_memory ? error.status() : Status::NotSupported, name_,
          " cannot be recorded as a CUDA graph: load it without cuda_graph. ", error.what());

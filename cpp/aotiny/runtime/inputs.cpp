@@ -4,6 +4,7 @@
 #include <limits>
 #include <ostream>
 #include <type_traits>
+#include <utility>
 
 #include "aotiny/core/device_interface.h"
 #include "aotiny/quant/weight_kernels.h"
@@ -12,29 +13,6 @@ namespace aotiny {
 namespace {
 
 constexpr int64_t kUnbounded = std::numeric_limits<int64_t>::max();
-
-// The shape that an input takes, for messages; only a failure pays for the text.
-struct Dims {
-  std::span<const Dim> shape;
-};
-
-std::ostream& operator<<(std::ostream& out, Dims dims) {
-  out << "[";
-  const char* separator = "";
-  for (const Dim& dim : dims.shape) {
-    out << std::exchange(separator, ", ");
-    if (dim.name.empty() && dim.min == dim.max) {
-      out << dim.min;
-      continue;
-    }
-    out << dim.name << " (" << dim.min << "..";
-    if (dim.max != kUnbounded) out << dim.max;
-    if (dim.multiple_of != 1) out << ", a multiple of " << dim.multiple_of;
-    if (dim.multiple_of != 1 && dim.offset != 0) out << " plus " << dim.offset;
-    out << ")";
-  }
-  return out << "]";
-}
 
 // The size that a name stands for in a call, and the input that it was first met in.
 struct Bound {
@@ -156,6 +134,24 @@ std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
     check_range(spec, prepared.back(), model);
   }
   return prepared;
+}
+
+std::ostream& operator<<(std::ostream& out, Dims dims) {
+  out << "[";
+  const char* separator = "";
+  for (const Dim& dim : dims.shape) {
+    out << std::exchange(separator, ", ");
+    if (dim.name.empty() && dim.min == dim.max) {
+      out << dim.min;
+      continue;
+    }
+    out << dim.name << " (" << dim.min << "..";
+    if (dim.max != kUnbounded) out << dim.max;
+    if (dim.multiple_of != 1) out << ", a multiple of " << dim.multiple_of;
+    if (dim.multiple_of != 1 && dim.offset != 0) out << " plus " << dim.offset;
+    out << ")";
+  }
+  return out << "]";
 }
 
 }  // namespace aotiny

@@ -4,6 +4,7 @@
 // the process.
 #pragma once
 
+#include <iosfwd>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,7 +28,11 @@ std::vector<Tensor> prepare_inputs(std::span<const TensorSpec> specs,
 void check_device(const Tensor& input, const std::string& name, Device device,
                   const std::string& model);
 
-// "[batch (1..256), seq (1..512), 384]"
-std::string to_string(std::span<const Dim> shape);
+// The shape that an input takes, for messages: "[batch (1..256), seq (1..512), 384]". Only a
+// failure pays for the text.
+struct Dims {
+  std::span<const Dim> shape;
+};
+std::ostream& operator<<(std::ostream& out, Dims dims);
 
 }  // namespace aotiny

@@ -11,17 +11,6 @@ namespace {
 
 constexpr uintptr_t kWeightAlignment = 64;
 
-class Turn {
- public:
-  explicit Turn(std::counting_semaphore<>& turns) : turns_(turns) { turns_.acquire(); }
-  ~Turn() { turns_.release(); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  std::counting_semaphore<>& turns_;
-};
-
 }  // namespace
 
 Model::Model(const std::string& path, const ModelOptions& options)

@@ -3,12 +3,12 @@
 
 #include <memory>
 #include <optional>
-#include <semaphore>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "aotiny/core/tensor.h"
+#include "aotiny/core/turns.h"
 #include "aotiny/runtime/container.h"
 #include "aotiny/runtime/device_runner.h"
 #include "aotiny/runtime/program.h"
@@ -25,7 +25,8 @@ class Model {
 
   // Another one of the same code and weights, as if just loaded: the buffers that runs change, such
   // as a KV cache, and recorded graphs are its own, so it can be run by another thread meanwhile.
-  // With a manifest it takes no memory for the constants that no run changes.
+  // With a manifest it takes no memory for the constants that no run changes, except on a device
+  // where the package has a constant on the CPU: then each instance has all of them.
   std::unique_ptr<Model> instance() const;
 
   // Runs the model on inputs that fit its manifest; strided ones are copied where need be. Without
@@ -68,7 +69,7 @@ class Model {
   std::unique_ptr<DeviceWeights> own_;  // on a device: those that runs change
   std::unique_ptr<Container> container_;
   std::unique_ptr<DeviceRunner> runner_;  // null on the CPU
-  std::counting_semaphore<> turns_;       // for runs on the CPU: as many as there are models
+  Turns turns_;                           // for runs on the CPU: as many as there are models
 };
 
 }  // namespace aotiny

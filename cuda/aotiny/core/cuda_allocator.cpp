@@ -148,6 +148,9 @@ bool CudaAllocator::free_block(const Returned& returned, int device) noexcept {
     const cudaStream_t current = current_stream(device);
     const uint64_t capture = capture_id(block.stream);
     const uint64_t current_capture = current == block.stream ? capture : capture_id(current);
+    // A block of a capture that something has spoilt goes with its graph; by the time that the
+    // stream can be used again its address may be another block's.
+    if (block.capture != kNoCapture && capture == kForbidden) return true;
     const bool is_captured = capture != kNoCapture || current_capture != kNoCapture;
     if (is_captured && (capture != block.capture || current_capture != block.capture)) return false;
     wait_for_stream(device, block.stream, device, current);

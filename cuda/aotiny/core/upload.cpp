@@ -20,7 +20,7 @@ constexpr size_t kNumChunks = 3;
 class Chunk {
  public:
   Chunk(PinnedAllocator& pinned, size_t nbytes, int device)
-      : pinned_(pinned), nbytes_(nbytes), data_(pinned.allocate(nbytes, kCPU)), fetched_(device) {}
+      : pinned_(pinned), nbytes_(nbytes), fetched_(device), data_(pinned.allocate(nbytes, kCPU)) {}
   // Waits for the device: where a later part fails, it may still be fetching this one.
   ~Chunk() {
     try {
@@ -43,8 +43,8 @@ class Chunk {
  private:
   PinnedAllocator& pinned_;
   size_t nbytes_;
-  void* data_;
   Event fetched_;
+  void* data_;
   bool is_used_ = false;
 };
 
