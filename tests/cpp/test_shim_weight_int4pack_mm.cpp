@@ -1,6 +1,7 @@
 // torch's GPU int4 op on the CPU: against sums in fp64, and what it refuses.
 #include <cmath>
 
+#include "aotiny/kernels/tile_packed_mm.h"
 #include "aotiny/quant/quantize.h"
 #include "shim_test.h"
 
@@ -45,11 +46,19 @@ void expect_refused(const Arguments& arguments, Status status, const char* text)
                            [&](AtenTensorHandle* ret) { return arguments.call(ret); });
 }
 
-// y against x W^T with the dequantized weight in fp64, within `rounding` of its size.
+// The weight's values as products take them: in bf16 where the processor multiplies that.
+std::vector<float> values_in_products(const Weight& weight, DType dtype) {
+  const Tensor exact = weight.dequantize();
+  return values_of<float>(has_tile_packed_mm(weight.format(), dtype, cpu_features())
+                              ? exact.to(DType::BFloat16).to(DType::Float32)
+                              : exact);
+}
+
+// y against x W^T in fp64, within `rounding` of its size.
 void expect_product(const Tensor& y, const Tensor& self, const Weight& weight, double rounding) {
   ASSERT_EQ(ints(y.sizes()), (Ints{self.size(0), kN}));
   ASSERT_EQ(y.dtype(), self.dtype());
-  const std::vector<float> w = values_of<float>(weight.dequantize());
+  const std::vector<float> w = values_in_products(weight, self.dtype());
   const std::vector<float> x = values_of<float>(self.to(DType::Float32));
   const std::vector<float> actual = values_of<float>(y.to(DType::Float32));
   for (int64_t i = 0; i < self.size(0); ++i) {

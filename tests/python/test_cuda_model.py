@@ -312,16 +312,19 @@ def test_loading_again_and_again_takes_no_memory(described, cuda_graph):
 
     for _ in range(5):
         once()
-    before = allocated()
-    cuda.empty_cache()
-    free, host_bytes = cuda.get_device_properties()["free_bytes"], resident()
-    for _ in range(50):
-        once()
-    assert allocated() == before
-    cuda.empty_cache()
-    lost, grown = free - cuda.get_device_properties()["free_bytes"], resident() - host_bytes
-    assert lost <= 4 << 20, lost
-    assert grown <= 24 << 20, grown
+    before, lost = allocated(), []
+    for _ in range(4):
+        cuda.empty_cache()
+        free, host_bytes = cuda.get_device_properties()["free_bytes"], resident()
+        for _ in range(50):
+            once()
+        assert allocated() == before
+        cuda.empty_cache()
+        lost.append(free - cuda.get_device_properties()["free_bytes"])
+        grown = resident() - host_bytes
+        assert grown <= 24 << 20, grown
+    # Of the whole device, where other processes take memory now and then: we would every time.
+    assert min(lost) <= 4 << 20, lost
     with open("/proc/self/maps") as maps:
         assert "aotiny:" not in maps.read()  # their code is gone too
 
